@@ -1,0 +1,495 @@
+//! What a record means, from the host-function table: for people as strace prints calls, for SQL as
+//! JSON and columns.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::function::{Field, Function, Kind, Names, Param, Returns, Scalar, Structure};
+use crate::record::{Outcome, Record};
+use crate::text;
+use crate::wasi;
+
+/// How many bytes of a string strace text shows.
+const SHOWN_BYTES: usize = 64;
+/// How many elements of an array a description shows.
+const SHOWN_ELEMENTS: usize = 16;
+
+/// The `errno` that the call returned; none where it did not return one.
+#[must_use]
+pub fn errno(record: &Record<'_>) -> Option<u64> {
+    let row = record.row()?;
+    (row.returns == Returns::Errno && record.outcome == Outcome::Returned).then_some(record.result)
+}
+
+/// The name of the `errno`, where it is an error.
+#[must_use]
+pub fn error_name(record: &Record<'_>) -> Option<&'static str> {
+    errno(record).filter(|&n| n != 0).and_then(wasi::errno_name)
+}
+
+/// The first descriptor among the arguments.
+#[must_use]
+pub fn fd(record: &Record<'_>) -> Option<u32> {
+    let i = record.row()?.position(|k| k == Kind::Fd)?;
+    record.args.get(i).map(|&fd| fd as u32)
+}
+
+/// The first path among the arguments, as the guest passed it.
+#[must_use]
+pub fn path<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    paths(record).next()
+}
+
+/// The second path among the arguments: of a rename, a link, a symbolic link.
+#[must_use]
+pub fn path2<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    paths(record).nth(1)
+}
+
+fn paths<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let params = record.row().map_or(&[][..], |row| row.params);
+    let inputs = Inputs::of(record);
+    params
+        .iter()
+        .zip(inputs.parts)
+        .filter(|(p, _)| matches!(p.kind, Kind::Path { .. }))
+        .map(|(_, part)| part.bytes)
+}
+
+/// How many bytes the call moved between the guest and a descriptor.
+#[must_use]
+pub fn bytes(record: &Record<'_>) -> Option<u64> {
+    let row = record.row()?;
+    if record.result != 0 {
+        return None;
+    }
+    record.out(row.bytes?)
+}
+
+/// The bytes that a call with [`Kind::ConstIovecs`] passed in, as far as the host took them.
+#[must_use]
+pub fn sent<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    let row = record.row()?;
+    let at = row.position(|k| matches!(k, Kind::ConstIovecs { .. }))?;
+    Inputs::of(record).parts.get(at).map(|part| part.bytes)
+}
+
+/// The decoded arguments and outputs, as a JSON object in the order of the parameters.
+#[must_use]
+pub fn args_json(record: &Record<'_>) -> String {
+    let mut object = Map::new();
+    let Some(row) = record.row() else {
+        return Value::Object(object).to_string();
+    };
+    let inputs = Inputs::of(record);
+    for (i, param) in row.params.iter().enumerate() {
+        if is_length(row, i) {
+            continue;
+        }
+        let arg = record.args.get(i).copied().unwrap_or(0);
+        let part = inputs.parts.get(i).copied().unwrap_or_default();
+        if let Some(value) = json_value(record, row, param, i, arg, part) {
+            object.insert(param.name.to_owned(), value);
+        }
+    }
+    Value::Object(object).to_string()
+}
+
+fn json_value(
+    record: &Record<'_>,
+    row: &Function,
+    param: &Param,
+    i: usize,
+    arg: u64,
+    part: Part<'_>,
+) -> Option<Value> {
+    Some(match param.kind {
+        Kind::Fd | Kind::Size | Kind::Number | Kind::FileSize | Kind::Timestamp => json!(arg),
+        Kind::FileDelta => json!(arg as i64),
+        Kind::Named(names) => json!(name_value(names, arg)),
+        Kind::Path { .. } => json!(text::lossless(part.bytes)),
+        Kind::ConstIovecs { .. } | Kind::Iovecs { .. } => json!(iovec_lengths(part.array)),
+        Kind::Subscriptions { .. } => Value::Array(
+            subscriptions(part.array)
+                .take(SHOWN_ELEMENTS)
+                .map(sub_json)
+                .collect(),
+        ),
+        Kind::OutBytes { count } => json!(record.args.get(count).copied().unwrap_or(0)),
+        Kind::OutVariable => return None,
+        Kind::OutStruct(structure) => {
+            let written = written_at(record, arg, structure.size)?;
+            Value::Object(
+                fields(structure, written)
+                    .map(|(f, n)| (f.name.to_owned(), field_json(f, n)))
+                    .collect(),
+            )
+        }
+        Kind::Out(scalar) => {
+            let value = record.out(row.outs.iter().position(|&o| o == i)?)?;
+            match scalar {
+                Scalar::Flags16(names) => json!(name_value(names, value)),
+                _ => json!(value),
+            }
+        }
+    })
+}
+
+/// The call as strace would print it, on one line, with the guest's text escaped.
+#[must_use]
+pub fn strace(record: &Record<'_>) -> String {
+    let mut line = String::new();
+    let Some(row) = record.row() else {
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(line, "{}", event_text(record));
+        return line;
+    };
+    line.push_str(row.name);
+    line.push('(');
+    let inputs = Inputs::of(record);
+    let mut first = true;
+    for (i, param) in row.params.iter().enumerate() {
+        // Outputs stand behind the result, lengths with what they are the length of.
+        if is_length(row, i)
+            || matches!(
+                param.kind,
+                Kind::Out(_) | Kind::OutStruct(_) | Kind::OutVariable
+            )
+        {
+            continue;
+        }
+        if !std::mem::take(&mut first) {
+            line.push_str(", ");
+        }
+        let arg = record.args.get(i).copied().unwrap_or(0);
+        strace_arg(
+            &mut line,
+            record,
+            param,
+            arg,
+            inputs.parts.get(i).copied().unwrap_or_default(),
+        );
+    }
+    line.push(')');
+    match record.outcome {
+        Outcome::Returned if row.returns == Returns::Nothing => {}
+        Outcome::Returned => {
+            let _ = write!(line, " = {}", record.result);
+            if let Some(name) = error_name(record) {
+                let _ = write!(line, " {name}");
+            }
+        }
+        Outcome::InFlight => line.push_str(" ..."),
+        other => {
+            let _ = write!(line, " ({})", other.name());
+        }
+    }
+    let outputs = outputs(record, row);
+    if !outputs.is_empty() {
+        let _ = write!(line, " {{{}}}", outputs.join(", "));
+    }
+    if let Some(note) = record.note {
+        let _ = write!(line, " # {}", note.escape_debug());
+    }
+    line
+}
+
+fn strace_arg(line: &mut String, record: &Record<'_>, param: &Param, arg: u64, part: Part<'_>) {
+    let _ = match param.kind {
+        Kind::FileDelta => write!(line, "{}", arg as i64),
+        Kind::Named(names) => write!(line, "{}", name_value(names, arg)),
+        Kind::Path { .. } => write!(line, "{}", text::quoted(part.bytes, SHOWN_BYTES)),
+        Kind::ConstIovecs { .. } => {
+            let mut rest = part.bytes;
+            let shown = iovec_lengths(part.array)
+                .into_iter()
+                .take(SHOWN_ELEMENTS)
+                .map(|n| {
+                    let (now, later) = rest.split_at(rest.len().min(n as usize));
+                    rest = later;
+                    format!("{{{}, {n}}}", text::quoted(now, SHOWN_BYTES))
+                });
+            let shown: Vec<String> = shown.collect();
+            write!(line, "[{}]", shown.join(", "))
+        }
+        Kind::Iovecs { .. } => {
+            let lengths: Vec<String> = iovec_lengths(part.array)
+                .iter()
+                .take(SHOWN_ELEMENTS)
+                .map(u64::to_string)
+                .collect();
+            write!(line, "[{}]", lengths.join(", "))
+        }
+        Kind::Subscriptions { .. } => {
+            let shown: Vec<String> = subscriptions(part.array)
+                .take(SHOWN_ELEMENTS)
+                .map(|s| sub_text(&s))
+                .collect();
+            write!(line, "[{}]", shown.join(", "))
+        }
+        Kind::OutBytes { count } => {
+            write!(line, "{}", record.args.get(count).copied().unwrap_or(0))
+        }
+        _ => write!(line, "{arg}"),
+    };
+}
+
+/// What the host wrote, as `name: value`.
+fn outputs(record: &Record<'_>, row: &Function) -> Vec<String> {
+    let mut all = Vec::new();
+    for (i, param) in row.params.iter().enumerate() {
+        match param.kind {
+            Kind::Out(scalar) => {
+                let value = row
+                    .outs
+                    .iter()
+                    .position(|&o| o == i)
+                    .and_then(|o| record.out(o));
+                all.extend(value.map(|value| match scalar {
+                    Scalar::Flags16(names) => {
+                        format!("{}: {}", param.name, name_value(names, value))
+                    }
+                    _ => format!("{}: {value}", param.name),
+                }));
+            }
+            Kind::OutStruct(structure) => {
+                let arg = record.args.get(i).copied().unwrap_or(0);
+                if let Some(written) = written_at(record, arg, structure.size) {
+                    all.extend(fields(structure, written).map(|(f, n)| match f.names {
+                        Some(names) => format!("{}: {}", f.name, name_value(names, n)),
+                        None => format!("{}: {n}", f.name),
+                    }));
+                }
+            }
+            Kind::Iovecs { .. } => {
+                let read: Vec<u8> = ranges(record)
+                    .flatten()
+                    .copied()
+                    .take(SHOWN_BYTES + 1)
+                    .collect();
+                if !read.is_empty() {
+                    all.push(format!("read: {}", text::quoted(&read, SHOWN_BYTES)));
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+fn ranges<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = record.range_bytes;
+    record.ranges.iter().map(move |r| {
+        let (now, later) = rest.split_at(rest.len().min(r.length as usize));
+        rest = later;
+        now
+    })
+}
+
+/// The bytes that the host wrote at exactly that address, if it wrote so many there.
+fn written_at<'a>(record: &Record<'a>, address: u64, size: usize) -> Option<&'a [u8]> {
+    let at = record
+        .ranges
+        .iter()
+        .position(|r| r.address == address && r.length as usize == size)?;
+    ranges(record).nth(at)
+}
+
+fn fields<'a>(
+    structure: &'static Structure,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = (&'static Field, u64)> + use<'a> {
+    structure.fields.iter().filter_map(|f| {
+        let mut number = [0; 8];
+        number[..f.size].copy_from_slice(bytes.get(f.offset..f.offset + f.size)?);
+        Some((f, u64::from_le_bytes(number)))
+    })
+}
+
+fn field_json(field: &Field, number: u64) -> Value {
+    match field.names {
+        Some(names) => json!(name_value(names, number)),
+        None => json!(number),
+    }
+}
+
+/// The name of a value, names of flags joined with `|`, and what has no name in hexadecimal.
+fn name_value(names: &Names, value: u64) -> String {
+    if !names.flags {
+        let name = names
+            .names
+            .iter()
+            .find(|(n, _)| *n == value)
+            .map(|(_, s)| (*s).to_owned());
+        return name.unwrap_or_else(|| format!("{value:#x}"));
+    }
+    if value == 0 {
+        return "0".to_owned();
+    }
+    let mut rest = value;
+    let mut parts = Vec::new();
+    for (bit, name) in names.names {
+        if rest & bit != 0 {
+            rest &= !bit;
+            parts.push((*name).to_owned());
+        }
+    }
+    if rest != 0 {
+        parts.push(format!("{rest:#x}"));
+    }
+    parts.join("|")
+}
+
+/// Whether parameter `i` is the length of another.
+fn is_length(row: &Function, i: usize) -> bool {
+    row.params.iter().any(|p| match p.kind {
+        Kind::Path { count }
+        | Kind::ConstIovecs { count }
+        | Kind::Iovecs { count }
+        | Kind::OutBytes { count }
+        | Kind::Subscriptions { count } => count == i,
+        _ => false,
+    })
+}
+
+/// A parameter's part of the input.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part<'a> {
+    /// The array of `iovec`, `ciovec` or `subscription`.
+    array: &'a [u8],
+    /// The bytes: of a path, or what the `ciovec`s pointed to.
+    bytes: &'a [u8],
+}
+
+/// The input of a record, by parameter.
+struct Inputs<'a> {
+    parts: Vec<Part<'a>>,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(record: &Record<'a>) -> Inputs<'a> {
+        let params = record.row().map_or(&[][..], |row| row.params);
+        let mut rest = record.input;
+        let mut take = |n: usize| {
+            let (now, later) = rest.split_at(n.min(rest.len()));
+            rest = later;
+            now
+        };
+        let arg = |i: usize| record.args.get(i).map_or(0, |&n| n as usize);
+        let parts = params
+            .iter()
+            .map(|p| match p.kind {
+                Kind::Path { count } => Part {
+                    bytes: take(arg(count)),
+                    ..Part::default()
+                },
+                Kind::Iovecs { count } => Part {
+                    array: take(elements(arg(count), IOVEC)),
+                    ..Part::default()
+                },
+                Kind::Subscriptions { count } => Part {
+                    array: take(elements(arg(count), SUBSCRIPTION)),
+                    ..Part::default()
+                },
+                // No function has input after its bytes: they may be cut where the host took less.
+                Kind::ConstIovecs { count } => Part {
+                    array: take(elements(arg(count), IOVEC)),
+                    bytes: take(usize::MAX),
+                },
+                _ => Part::default(),
+            })
+            .collect();
+        Inputs { parts }
+    }
+}
+
+/// The size of an `iovec` and a `ciovec` in bytes: pointer and length, 32 bits each.
+pub const IOVEC: usize = 8;
+/// The size of a `subscription` in bytes.
+pub const SUBSCRIPTION: usize = 48;
+/// How many elements of an array are recorded, and looked at by one call.
+pub const MAX_IOVECS: usize = 1024;
+
+/// How many bytes of an array a record has.
+fn elements(count: usize, size: usize) -> usize {
+    if size == IOVEC {
+        count.min(MAX_IOVECS) * size
+    } else {
+        count.saturating_mul(size)
+    }
+}
+
+fn iovec_lengths(array: &[u8]) -> Vec<u64> {
+    array
+        .chunks_exact(IOVEC)
+        .map(|v| u64::from(u32::from_le_bytes([v[4], v[5], v[6], v[7]])))
+        .collect()
+}
+
+/// A `subscription` of WASI preview 1.
+struct Subscription {
+    tag: u8,
+    fd_or_clock: u32,
+    timeout: u64,
+    absolute: bool,
+}
+
+fn subscriptions(array: &[u8]) -> impl Iterator<Item = Subscription> {
+    array.chunks_exact(SUBSCRIPTION).map(|s| {
+        let word = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&s[at..at + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        Subscription {
+            tag: s[8],
+            fd_or_clock: word(16) as u32,
+            timeout: word(24),
+            absolute: word(40) & 1 != 0,
+        }
+    })
+}
+
+fn sub_text(s: &Subscription) -> String {
+    match s.tag {
+        0 => {
+            let clock = name_value(&wasi::CLOCKID, u64::from(s.fd_or_clock));
+            let kind = if s.absolute { "until" } else { "for" };
+            format!("{clock} {kind} {}ns", s.timeout)
+        }
+        1 => format!("read {}", s.fd_or_clock),
+        2 => format!("write {}", s.fd_or_clock),
+        other => format!("{other}?"),
+    }
+}
+
+fn sub_json(s: Subscription) -> Value {
+    match s.tag {
+        0 => json!({
+            "type": "clock",
+            "id": name_value(&wasi::CLOCKID, u64::from(s.fd_or_clock)),
+            "timeout": s.timeout,
+            "absolute": s.absolute,
+        }),
+        1 => json!({"type": "fd_read", "fd": s.fd_or_clock}),
+        2 => json!({"type": "fd_write", "fd": s.fd_or_clock}),
+        other => json!({"type": other}),
+    }
+}
+
+fn event_text(record: &Record<'_>) -> String {
+    use crate::FunctionId;
+    let name = match record.function {
+        FunctionId::START => "process start",
+        FunctionId::END => "process end",
+        FunctionId::INVOKE => "invoke",
+        FunctionId::GROW_FAILED => "grow failed",
+        FunctionId::INTERRUPT => "interrupt",
+        _ => return format!("function {}", record.function.0),
+    };
+    format!(
+        "{name} {}",
+        String::from_utf8_lossy(record.input).escape_debug()
+    )
+}

@@ -1,0 +1,488 @@
+//! Segment files: a header, batches, a footer that indexes them. `FORMAT.md` has the grammar.
+//!
+//! One process writes a segment once, from its beginning to its footer. A segment without a footer
+//! is read by scanning; a batch that is cut at its end is not there yet, or will never be.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{self, HEADER_BYTES, Header, Summary};
+use crate::calls::{Calls, Projection};
+use crate::codec::Cursor;
+use crate::descriptors::Descriptor;
+use crate::error::{Error, Result};
+use crate::event::{ProcessEnd, ProcessStart};
+use crate::ids::SegmentNumber;
+
+/// The ending of a segment's file name, after its number in eight digits.
+pub const EXTENSION: &str = "seg";
+
+const MAGIC: [u8; 8] = *b"TCSEG\r\n\x1a";
+/// The newest format version, and the one that is written.
+pub const VERSION: u32 = 1;
+/// Magic, version, length and checksum of the JSON that follows.
+const FIXED: usize = 20;
+/// Where the footer begins, so that a scan knows a footer that was cut from a damaged batch.
+const FOOTER_MAGIC: [u8; 8] = *b"TCFOOT\r\n";
+/// What ends a sealed file: length of the footer, its checksum, this.
+const END_MAGIC: [u8; 8] = *b"TCSEAL\r\n";
+const TRAILER: usize = 16;
+/// An entry of the index: position, then the batch's header.
+const INDEX_ENTRY: usize = 8 + HEADER_BYTES;
+/// No header or footer is larger, in bytes: what says that it is, is damaged.
+const MAX_JSON: usize = 64 << 20;
+
+/// What a segment says of itself, as JSON at its beginning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentHeader {
+    /// Its number in the process.
+    pub segment: u32,
+    /// The process that wrote it. It stands in its first record too; here it lets every segment
+    /// explain itself.
+    pub process: ProcessStart,
+    /// The descriptors that are open at its first record.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// What stands in the footer beside the index.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct FooterJson {
+    /// The process's last record, where this segment holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<ProcessEnd>,
+}
+
+/// The name of a segment's file.
+#[must_use]
+pub fn file_name(number: SegmentNumber) -> String {
+    format!("{:08}.{EXTENSION}", number.0)
+}
+
+/// Writes a segment.
+pub(crate) struct SegmentWriter {
+    path: PathBuf,
+    file: File,
+    position: u64,
+    index: Vec<(u64, Header)>,
+}
+
+impl SegmentWriter {
+    /// Creates the file, which must not exist, readable by its user alone.
+    pub(crate) fn create(folder: &Path, header: &SegmentHeader) -> Result<SegmentWriter> {
+        let path = folder.join(file_name(SegmentNumber(header.segment)));
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
+        let mut writer = SegmentWriter {
+            path,
+            file,
+            position: 0,
+            index: Vec::new(),
+        };
+        let json = to_json(header, &writer.path)?;
+        let mut bytes = Vec::with_capacity(FIXED + json.len());
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend((json.len() as u32).to_le_bytes());
+        bytes.extend(crc32c::crc32c(&json).to_le_bytes());
+        bytes.extend(json);
+        writer.append(&bytes)?;
+        Ok(writer)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes the file has.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.position
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// How many batches at the end hold pieces of a record that is still open.
+    pub(crate) fn open_batches(&self) -> u32 {
+        self.index
+            .last()
+            .map_or(0, |(_, h)| if h.has_open() { h.open_back + 1 } else { 0 })
+    }
+
+    /// Appends a batch: the header and what follows it.
+    pub(crate) fn append_batch(&mut self, header: Header, bytes: &[u8]) -> Result<()> {
+        let position = self.position;
+        self.append(bytes)?;
+        self.index.push((position, header));
+        Ok(())
+    }
+
+    /// Waits until the disk has everything.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Writes the footer.
+    pub(crate) fn seal(mut self, end: Option<&ProcessEnd>) -> Result<()> {
+        let json = to_json(&FooterJson { end: end.cloned() }, &self.path)?;
+        let mut footer = Vec::with_capacity(self.index.len() * INDEX_ENTRY + json.len() + 32);
+        footer.extend(FOOTER_MAGIC);
+        footer.extend((self.index.len() as u32).to_le_bytes());
+        for (position, header) in &self.index {
+            footer.extend(position.to_le_bytes());
+            footer.extend(header.to_bytes());
+        }
+        footer.extend((json.len() as u32).to_le_bytes());
+        footer.extend(json);
+        let length = footer.len() as u32;
+        let crc = crc32c::crc32c(&footer);
+        footer.extend(length.to_le_bytes());
+        footer.extend(crc.to_le_bytes());
+        footer.extend(END_MAGIC);
+        self.append(&footer)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file
+            .write_all(bytes)
+            .map_err(Error::io("write", &self.path))?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn to_json<T: Serialize>(value: &T, path: &Path) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source: e.into(),
+    })
+}
+
+/// A segment for reading: its header and the index of its batches.
+///
+/// It holds no descriptor: a query over thousands of segments has thousands of these. The file is
+/// opened for each batch, and only ever grows.
+#[derive(Clone, Debug)]
+pub struct SegmentReader {
+    path: Arc<Path>,
+    header: Arc<SegmentHeader>,
+    batches: Vec<(u64, Header)>,
+    end: Option<ProcessEnd>,
+    sealed: bool,
+    bytes: u64,
+}
+
+impl SegmentReader {
+    /// Opens a segment; without a footer its batches are found by scanning.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not a segment, is of a later version, or is damaged.
+    pub fn open(path: &Path) -> Result<SegmentReader> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let read = Read {
+            file: &file,
+            path,
+            length,
+        };
+        let mut fixed = [0; FIXED];
+        if length < FIXED as u64 {
+            return Err(Error::NotOurs {
+                path: path.to_owned(),
+                expected: "segment",
+            });
+        }
+        read.exact(&mut fixed, 0)?;
+        let mut c = Cursor::new(&fixed);
+        if c.array() != Some(MAGIC) {
+            return Err(Error::NotOurs {
+                path: path.to_owned(),
+                expected: "segment",
+            });
+        }
+        let (version, json_length, crc) = match (c.u32(), c.u32(), c.u32()) {
+            (Some(version), Some(length), Some(crc)) => (version, length as usize, crc),
+            _ => {
+                return Err(Error::NotOurs {
+                    path: path.to_owned(),
+                    expected: "segment",
+                });
+            }
+        };
+        if version > VERSION {
+            return Err(Error::NewerVersion {
+                path: path.to_owned(),
+                found: version,
+                known: VERSION,
+            });
+        }
+        let json = read.section(FIXED as u64, json_length)?;
+        if crc32c::crc32c(&json) != crc {
+            return Err(Error::damaged(
+                path,
+                8,
+                "the header does not match its checksum",
+            ));
+        }
+        let header: SegmentHeader = serde_json::from_slice(&json).map_err(|e| {
+            Error::damaged(path, FIXED as u64, format!("the header is not ours: {e}"))
+        })?;
+        let first = (FIXED + json_length) as u64;
+        let (batches, end, sealed) = match read.footer(first)? {
+            Some((batches, end)) => (batches, end, true),
+            None => (read.scan(first)?, None, false),
+        };
+        Ok(SegmentReader {
+            path: path.into(),
+            header: Arc::new(header),
+            batches,
+            end,
+            sealed,
+            bytes: length,
+        })
+    }
+
+    fn file(&self) -> Result<File> {
+        File::open(&self.path).map_err(Error::io("open", &self.path))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// Its number in the process.
+    #[must_use]
+    pub fn number(&self) -> SegmentNumber {
+        SegmentNumber(self.header.segment)
+    }
+
+    /// Whether it has its footer.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// The process's last record, where this segment is sealed and holds it.
+    #[must_use]
+    pub fn end(&self) -> Option<&ProcessEnd> {
+        self.end.as_ref()
+    }
+
+    /// The file's length when it was opened, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many batches it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether it has no batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// What the `i`th batch says of itself.
+    #[must_use]
+    pub fn summary(&self, i: usize) -> Option<&Summary> {
+        self.batches.get(i).map(|(_, h)| &h.summary)
+    }
+
+    /// Reads the columns of the `i`th batch that are asked for; none beyond the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the batch is damaged.
+    pub fn read(&self, i: usize, projection: Projection) -> Result<Calls> {
+        let Some((position, header)) = self.batches.get(i) else {
+            return Ok(Calls::default());
+        };
+        let file = self.file()?;
+        let read = Read {
+            file: &file,
+            path: &self.path,
+            length: self.bytes,
+        };
+        let calls_at = position + HEADER_BYTES as u64;
+        let summary = &header.summary;
+        let calls_length = summary.calls_bytes as usize;
+        let payload = projection.has(Projection::PAYLOAD);
+        let length = calls_length
+            + if payload {
+                summary.payload_bytes as usize
+            } else {
+                0
+            };
+        let body = read.section(calls_at, length)?;
+        let (columns, rest) = body.split_at(calls_length);
+        batch::decode(header, columns, payload.then_some(rest), projection)
+            .map_err(|what| Error::damaged(&self.path, *position, what))
+    }
+
+    /// The pieces of the record that was open when the last batch was written, over all batches
+    /// that hold some.
+    pub(crate) fn open_pieces(&self) -> Result<Vec<u8>> {
+        let mut pieces = Vec::new();
+        let Some((_, last)) = self.batches.last() else {
+            return Ok(pieces);
+        };
+        if !last.has_open() {
+            return Ok(pieces);
+        }
+        let first = self
+            .batches
+            .len()
+            .saturating_sub(1 + last.open_back as usize);
+        let file = self.file()?;
+        let read = Read {
+            file: &file,
+            path: &self.path,
+            length: self.bytes,
+        };
+        for (position, header) in &self.batches[first..] {
+            let at = position
+                + HEADER_BYTES as u64
+                + header.summary.calls_bytes
+                + header.summary.payload_bytes;
+            let length =
+                header.body_bytes() - header.summary.calls_bytes - header.summary.payload_bytes;
+            let piece = read.section(at, length as usize)?;
+            batch::check_open(header, &piece)
+                .map_err(|what| Error::damaged(&self.path, at, what))?;
+            pieces.extend(piece);
+        }
+        Ok(pieces)
+    }
+}
+
+/// Reads that say where they failed.
+struct Read<'a> {
+    file: &'a File,
+    path: &'a Path,
+    length: u64,
+}
+
+impl Read<'_> {
+    fn exact(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+        self.file
+            .read_exact_at(buffer, at)
+            .map_err(Error::io("read", self.path))
+    }
+
+    fn section(&self, at: u64, length: usize) -> Result<Vec<u8>> {
+        if at + length as u64 > self.length {
+            return Err(Error::damaged(self.path, at, "the file ends too early"));
+        }
+        let mut bytes = vec![0; length];
+        self.exact(&mut bytes, at)?;
+        Ok(bytes)
+    }
+
+    /// The index from the footer; none where the file does not end in one.
+    #[allow(clippy::type_complexity)]
+    fn footer(&self, first: u64) -> Result<Option<(Vec<(u64, Header)>, Option<ProcessEnd>)>> {
+        if self.length < first + TRAILER as u64 {
+            return Ok(None);
+        }
+        let at = self.length - TRAILER as u64;
+        let mut trailer = [0; TRAILER];
+        self.exact(&mut trailer, at)?;
+        let mut c = Cursor::new(&trailer);
+        let (Some(length), Some(crc)) = (c.u32(), c.u32()) else {
+            return Ok(None);
+        };
+        if c.array() != Some(END_MAGIC) {
+            return Ok(None);
+        }
+        let length = length as usize;
+        if length > MAX_JSON || first + length as u64 > at {
+            return Err(Error::damaged(
+                self.path,
+                at,
+                "the footer has a length that cannot be",
+            ));
+        }
+        let start = at - length as u64;
+        let bytes = self.section(start, length)?;
+        if crc32c::crc32c(&bytes) != crc {
+            return Err(Error::damaged(
+                self.path,
+                start,
+                "the footer does not match its checksum",
+            ));
+        }
+        let damaged = || Error::damaged(self.path, start, "the footer does not parse");
+        let mut c = Cursor::new(&bytes);
+        c.array()
+            .filter(|magic| *magic == FOOTER_MAGIC)
+            .ok_or_else(damaged)?;
+        let count = c.u32().ok_or_else(damaged)?;
+        let mut batches = Vec::new();
+        for _ in 0..count {
+            let position = c.u64().ok_or_else(damaged)?;
+            let header = c.array().ok_or_else(damaged)?;
+            let header = Header::from_bytes(&header)
+                .map_err(|what| Error::damaged(self.path, start, what))?;
+            batches.push((position, header));
+        }
+        let json = c
+            .u32()
+            .and_then(|n| c.bytes(n as usize))
+            .ok_or_else(damaged)?;
+        let json: FooterJson = serde_json::from_slice(json).map_err(|_| damaged())?;
+        Ok(Some((batches, json.end)))
+    }
+
+    /// The index by scanning. A batch that the file does not hold whole ends it; anything else that
+    /// is not a batch is damage.
+    fn scan(&self, first: u64) -> Result<Vec<(u64, Header)>> {
+        let mut batches: Vec<(u64, Header)> = Vec::new();
+        let mut at = first;
+        while at + HEADER_BYTES as u64 <= self.length {
+            let mut bytes = [0; HEADER_BYTES];
+            self.exact(&mut bytes, at)?;
+            if bytes.starts_with(&FOOTER_MAGIC) {
+                break;
+            }
+            let header =
+                Header::from_bytes(&bytes).map_err(|what| Error::damaged(self.path, at, what))?;
+            let next = at + HEADER_BYTES as u64 + header.body_bytes();
+            if next > self.length {
+                break;
+            }
+            if let Some((_, last)) = batches.last()
+                && last.summary.end_offset() != header.summary.first_offset
+            {
+                return Err(Error::damaged(
+                    self.path,
+                    at,
+                    "a batch does not continue the one before",
+                ));
+            }
+            batches.push((at, header));
+            at = next;
+        }
+        Ok(batches)
+    }
+}

@@ -1,0 +1,59 @@
+//! The tail: the newest records of a running process, in a preallocated, memory-mapped file.
+//!
+//! The guest's thread appends to it ([`writer`]), one copy and one release store a record, no system
+//! call. A background thread turns full buffers into batches ([`crate::recorder`]) and gives them
+//! back. Other processes read it with `pread`, never by mapping ([`reader`]): they copy, look at the
+//! buffer's number again, and what was given back meanwhile stands in a segment.
+//!
+//! A record is two entries: its beginning, published before the effect, and its end, published
+//! before the guest goes on. An entry that does not fit goes on in the next buffer. `FORMAT.md` has
+//! the layout.
+
+pub(crate) mod decode;
+pub(crate) mod map;
+pub(crate) mod reader;
+pub(crate) mod writer;
+
+/// The name of the file in the process's folder.
+pub(crate) const FILE_NAME: &str = "tail";
+
+pub(crate) const MAGIC: [u8; 8] = *b"TCTAIL\r\n";
+pub(crate) const VERSION: u32 = 1;
+
+/// The most buffers that a tail has: their headers fill one page.
+pub(crate) const MAX_BUFFERS: usize = 64;
+/// Where buffer headers begin in the file.
+pub(crate) const HEADERS_AT: u64 = 4096;
+/// The length of a buffer header, a cache line.
+pub(crate) const BUFFER_HEADER: u64 = 64;
+/// Where buffers begin in the file.
+pub(crate) const DATA_AT: u64 = 8192;
+
+/// The fixed part of the file, before the counters: magic, version, number and size of buffers,
+/// process id, boot id.
+pub(crate) const FIXED_BYTES: usize = 64;
+/// Where the counters begin that change while the process runs.
+pub(crate) const COUNTERS_AT: usize = 64;
+
+/// The header of an entry: length of its content, kind, low bits of the buffer's number, offset.
+pub(crate) const ENTRY_HEADER: usize = 16;
+/// An entry is begun only where so much room is left, so that its header and fixed part never split.
+pub(crate) const ENTRY_ROOM: usize = 160;
+
+/// A record begins: start time, function, arguments, input.
+pub(crate) const BEGIN: u8 = 1;
+/// A record ends: what the host wrote, the note, and a trailer of [`TRAILER`] bytes.
+pub(crate) const END: u8 = 2;
+/// The entry goes on in the next buffer.
+pub(crate) const MORE: u8 = 0x80;
+/// The entry goes on from the buffer before.
+pub(crate) const CONTINUED: u8 = 0x40;
+
+/// The fixed part of a beginning: start time, function, number of arguments.
+pub(crate) const BEGIN_FIXED: usize = 16;
+/// The end of an end: duration, result, consumed input, outcome, length of the note.
+pub(crate) const TRAILER: usize = 32;
+/// What stands before the bytes of a write: address and length.
+pub(crate) const WRITE_HEADER: usize = 12;
+/// All input was taken.
+pub(crate) const ALL_CONSUMED: u64 = u64::MAX;
