@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use timecraft_segment::function::Function;
 use timecraft_segment::recorder::{LogOptions, Recorder};
@@ -106,6 +106,8 @@ pub struct Report {
     pub process_id: Option<ProcessId>,
     /// What was refused to it because a grant was missing.
     pub missing_grants: Vec<MissingGrant>,
+    /// How long it ran, without what came before and what its log took to close.
+    pub guest_time: Duration,
 }
 
 /// How a guest ended.
@@ -217,10 +219,12 @@ fn run_here(options: Options<'_>) -> Result<Report> {
     if let (Some(id), Some(on_start)) = (process_id, options.recording.and_then(|r| r.on_start)) {
         on_start(id);
     }
+    let since = Instant::now();
     let ended = match interrupter.cause() {
         Some(_) => Err(Stop::Interrupted.into()),
         None => with_timeout(timeout, &interrupter, || plan.execute(&mut store))?,
     };
+    let guest_time = since.elapsed();
     let mut guest = store.into_data();
     let end = end(ended, &interrupter)?;
     close(&mut guest, &end)?;
@@ -228,6 +232,7 @@ fn run_here(options: Options<'_>) -> Result<Report> {
         end,
         process_id,
         missing_grants: guest.wasi.missing_grants().to_vec(),
+        guest_time,
     })
 }
 

@@ -257,7 +257,7 @@ const LAYOUT: usize = 6;
 /// What is left open at the end of a buffer: see [`crate::tail`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Open<'a> {
-    /// The pieces of the open record that stood in this buffer.
+    /// Pieces of the open record, entry headers included; empty where none is open.
     pub(crate) bytes: &'a [u8],
     /// How many batches before hold earlier pieces.
     pub(crate) back: u32,
@@ -286,7 +286,7 @@ impl Encoder {
         &mut self,
         calls: &Calls,
         raw_bytes: u64,
-        open: Option<Open<'_>>,
+        open: Open<'_>,
         out: &mut Vec<u8>,
     ) -> std::io::Result<Header> {
         self.streams.iter_mut().for_each(Vec::clear);
@@ -308,7 +308,7 @@ impl Encoder {
         let payload_at = out.len();
         let payload_zstd = compress(self.zstd.as_mut(), &calls.payload, out)?;
         let open_at = out.len();
-        out.extend_from_slice(open.map_or(&[], |o| o.bytes));
+        out.extend_from_slice(open.bytes);
 
         let mut summary = Summary::of(calls);
         summary.calls_bytes = (payload_at - calls_at) as u64;
@@ -322,7 +322,7 @@ impl Encoder {
             payload_zstd,
             open_bytes: (out.len() - open_at) as u32,
             open_crc: crc32c::crc32c(&out[open_at..]),
-            open_back: open.map_or(0, |o| o.back),
+            open_back: open.back,
         };
         out[start..start + HEADER_BYTES].copy_from_slice(&header.to_bytes());
         Ok(header)

@@ -35,6 +35,7 @@
 
 pub mod batch;
 pub mod calls;
+mod clock;
 mod codec;
 pub mod describe;
 pub mod descriptors;

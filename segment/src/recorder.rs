@@ -17,6 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 
 use crate::batch::{Compression, Encoder, Open};
 use crate::calls::Calls;
+use crate::clock::Clock;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, Result};
 use crate::event::{Ended, Event, ProcessEnd, ProcessStart};
@@ -91,7 +92,7 @@ pub struct Recorder {
     writer: TailWriter<Shared>,
     shared: Arc<Shared>,
     packer: Option<JoinHandle<()>>,
-    started: Instant,
+    clock: Clock,
     start: u64,
     consumed: Option<usize>,
     note: String,
@@ -157,7 +158,7 @@ impl Recorder {
     /// When an option is out of range, or the log cannot be created in the registry.
     pub fn create(registry: &Registry, start: &ProcessStart, options: &LogOptions) -> Result<Self> {
         check(options)?;
-        let started = Instant::now();
+        let clock = Clock::start();
         let folder = registry.process_folder(start.process_id);
         private_folder(&folder)?;
         let (file, map) = create_tail(&folder, start, options)?;
@@ -191,6 +192,7 @@ impl Recorder {
             decoder: Decoder::new(Some(Offset(0))),
             descriptors: Descriptors::at_start(start),
             calls: Calls::default(),
+            pieces: Vec::new(),
             batch: Vec::new(),
             sequence: 1,
             position: 0,
@@ -205,7 +207,7 @@ impl Recorder {
             writer: TailWriter::new(owner, Arc::clone(&shared)),
             shared,
             packer: Some(packer),
-            started,
+            clock,
             start: 0,
             consumed: None,
             note: String::new(),
@@ -220,7 +222,7 @@ impl Recorder {
     /// When the log cannot be written any more. The effect must not happen then.
     #[inline]
     pub fn begin(&mut self, function: FunctionId, args: &[u64]) -> Result<()> {
-        self.start = self.elapsed().0;
+        self.start = self.clock.elapsed_ns();
         self.writer.begin(self.start, function, args);
         if self.writer.failed() {
             Err(self.failure())
@@ -273,7 +275,7 @@ impl Recorder {
     #[inline]
     pub fn finish(&mut self, outcome: Outcome, result: u64) -> Result<Offset> {
         let offset = self.writer.offset();
-        let duration = self.elapsed().0.saturating_sub(self.start);
+        let duration = self.clock.elapsed_ns() - self.start;
         self.writer
             .finish(duration, outcome, result, self.consumed.take(), &self.note);
         if !self.note.is_empty() {
@@ -311,11 +313,9 @@ impl Recorder {
     }
 
     /// The time since the process started.
-    #[must_use]
     #[inline]
-    pub fn elapsed(&self) -> ElapsedNs {
-        // 584 years fit.
-        ElapsedNs(self.started.elapsed().as_nanos() as u64)
+    pub fn elapsed(&mut self) -> ElapsedNs {
+        ElapsedNs(self.clock.elapsed_ns())
     }
 
     /// How long the guest has waited for the log, in nanoseconds.
@@ -469,6 +469,8 @@ struct Packer {
     decoder: Decoder,
     descriptors: Descriptors,
     calls: Calls,
+    /// The pieces of the record that is open, over all the buffers that it began in.
+    pieces: Vec<u8>,
     batch: Vec<u8>,
     /// The buffer that is packed next.
     sequence: u64,
@@ -495,6 +497,7 @@ impl Packer {
     }
 
     fn work(&mut self) -> Result<()> {
+        self.touch();
         loop {
             match self.wait() {
                 Work::Full => {
@@ -520,6 +523,25 @@ impl Packer {
                 }
                 Work::End(end) => return self.end(&end),
             }
+        }
+    }
+
+    /// Touches the pages of the tail before the guest does, as far as it has no other work: the
+    /// first use of a page costs more than the records on it.
+    fn touch(&self) {
+        const STEP: usize = 256 << 10;
+        let mut at = 0;
+        loop {
+            {
+                let state = self.shared.lock();
+                if state.full > self.sequence || state.closing.is_some() {
+                    return;
+                }
+            }
+            if !self.shared.map.touch(at, STEP) {
+                return;
+            }
+            at += STEP;
         }
     }
 
@@ -568,11 +590,17 @@ impl Packer {
                     bad.what,
                 )
             })?;
+        // Pieces go on from those of the buffers before as long as no record has ended.
+        if !calls.is_empty() || !self.decoder.is_open() {
+            self.pieces.clear();
+        }
+        let continued = !self.pieces.is_empty();
         let pieces = if full && self.decoder.is_open() {
             &buffer[complete..]
         } else {
             &[]
         };
+        self.pieces.extend_from_slice(pieces);
         if !full {
             self.decoder.forget_open();
         }
@@ -585,13 +613,17 @@ impl Packer {
                 &mut self.opened,
                 || (&self.folder, &self.start, &self.descriptors),
             )?;
-            let open = (!pieces.is_empty()).then(|| Open {
-                bytes: pieces,
-                back: segment.open_batches(),
-            });
+            // Earlier pieces stand in the batches before, unless a segment was begun since.
+            let back = if continued { segment.open_batches() } else { 0 };
+            let bytes = if back == 0 { &self.pieces } else { pieces };
             let header = self
                 .encoder
-                .encode(&calls, raw_bytes as u64, open, &mut self.batch)
+                .encode(
+                    &calls,
+                    raw_bytes as u64,
+                    Open { bytes, back },
+                    &mut self.batch,
+                )
                 .map_err(Error::io("compress a batch of", segment.path()))?;
             segment.append_batch(header, &self.batch)?;
         }
@@ -617,14 +649,14 @@ impl Packer {
         }
     }
 
-    /// Seals a segment that is large or old. A record never spans two segments.
+    /// Seals a segment that is large or old.
     fn rotate(&mut self) -> Result<()> {
         let Some(segment) = self.segment.take() else {
             return Ok(());
         };
         let due = segment.bytes() >= self.options.segment_bytes
             || self.opened.elapsed() >= self.options.segment_age;
-        if !due || segment.is_empty() || segment.open_batches() > 0 {
+        if !due || segment.is_empty() {
             self.segment = Some(segment);
             return Ok(());
         }

@@ -164,9 +164,8 @@ impl Snapshot {
             if tail.live {
                 state = LogState::Live;
             }
-            let open = readers
-                .last()
-                .map_or(Ok(Vec::new()), SegmentReader::open_pieces)?;
+            let last = readers.iter().rev().find(|r| !r.is_empty());
+            let open = last.map_or(Ok(Vec::new()), SegmentReader::open_pieces)?;
             let calls = tail.records(next, &open, folder)?;
             if !calls.is_empty() {
                 contiguous(process, next, calls.first_offset)?;

@@ -93,6 +93,18 @@ impl TailMap {
         unsafe { self.map.as_mut_ptr().add(at) }
     }
 
+    /// Makes a part of the buffers resident and writable without changing it. False at the end, and
+    /// where the system cannot (before Linux 5.14): then each page is made when it is first used.
+    pub(crate) fn touch(&self, at: usize, length: usize) -> bool {
+        let left = (self.buffers * self.buffer_bytes).saturating_sub(at);
+        let from = DATA_AT as usize + at;
+        left > 0
+            && self
+                .map
+                .advise_range(memmap2::Advice::PopulateWrite, from, length.min(left))
+                .is_ok()
+    }
+
     /// The published bytes of a buffer that has not been given back.
     ///
     /// # Safety

@@ -1,0 +1,101 @@
+//! The one owner of standard output and standard error.
+//!
+//! Standard output carries data that can be piped; everything for people beside it goes to
+//! standard error. A reader that went away (`| head`) is no error: see [`Printer::is_broken_pipe`].
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::Error;
+use crate::escape;
+
+/// Writes to the terminal, or to whatever stands in its place.
+#[derive(Debug)]
+pub struct Printer {
+    stdout_is_terminal: bool,
+    colors: bool,
+}
+
+impl Printer {
+    /// Looks at what the process was given. Colours are for terminals, unless `NO_COLOR` is set.
+    pub fn new() -> Printer {
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let wanted = env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Printer {
+            stdout_is_terminal: io::stdout().is_terminal(),
+            colors: stderr_is_terminal && wanted,
+        }
+    }
+
+    /// Whether people read standard output.
+    #[cfg(feature = "sql")]
+    pub fn stdout_is_terminal(&self) -> bool {
+        self.stdout_is_terminal
+    }
+
+    /// Whether standard error takes colours.
+    pub fn colors(&self) -> bool {
+        self.colors
+    }
+
+    /// Writes text to standard output, as it is.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn print(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// Writes a line to standard error, as it is. Where that fails there is nobody to tell.
+    pub fn note(&self, line: &str) {
+        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// What a parser of the command line says: help and version to standard output, complaints to
+    /// standard error.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn usage(&self, error: &clap::Error) -> io::Result<()> {
+        let text = error.render();
+        let (colors, bytes) = match error.use_stderr() {
+            true => (self.colors, text.ansi().to_string()),
+            false => (self.stdout_is_terminal && self.colors, text.ansi().to_string()),
+        };
+        let bytes = if colors { bytes } else { text.to_string() };
+        match error.use_stderr() {
+            true => io::stderr().lock().write_all(bytes.as_bytes()),
+            false => self.print(&bytes),
+        }
+    }
+
+    /// Reports what went wrong: `error:`, its causes, and what to do, each on lines of its own.
+    pub fn report(&self, error: &Error) {
+        let mut text = self.paint("31;1", "error:");
+        text.push(' ');
+        text.push_str(&escape::lines(&error.to_string()));
+        for cause in error.causes() {
+            text.push_str(&format!("\n  caused by: {}", escape::lines(&cause)));
+        }
+        if let Some(hint) = error.hint() {
+            text.push('\n');
+            text.push_str(&self.hint(&hint));
+        }
+        self.note(&text);
+    }
+
+    /// A line that says what to do.
+    pub fn hint(&self, text: &str) -> String {
+        format!("{} {}", self.paint("36;1", "hint:"), escape::lines(text))
+    }
+
+    /// The text in a colour, given as the numbers of its escape sequence.
+    pub fn paint(&self, color: &str, text: &str) -> String {
+        match self.colors {
+            true => format!("\x1b[{color}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Values of options: sizes, durations, pairs, directories.
+//!
+//! Pure parsers from what was typed to a checked type, with a message that says how it should look.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::args::Directory;
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// Units and their bytes. A bare letter is binary, as for `dd` and `ulimit`.
+const UNITS: [(&str, u64); 15] = [
+    ("", 1),
+    ("B", 1),
+    ("K", 1 << 10),
+    ("KIB", 1 << 10),
+    ("KB", 1_000),
+    ("M", 1 << 20),
+    ("MIB", 1 << 20),
+    ("MB", 1_000_000),
+    ("G", 1 << 30),
+    ("GIB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("T", 1 << 40),
+    ("TIB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("BYTES", 1),
+];
+
+/// Reads `65536`, `64KiB`, `1.5MiB`, `2GB`.
+pub fn parse_size(text: &str) -> Result<Bytes, String> {
+    let malformed = || "expected a number and a unit, such as 65536, 64KiB, 1.5MiB or 2GB".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = unit.trim().to_ascii_uppercase();
+    let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().map_err(|_| malformed())?;
+    let bytes = whole.checked_mul(*scale).ok_or("larger than any memory or disk")?;
+    let fraction = match fraction {
+        "" if number.ends_with('.') => return Err(malformed()),
+        "" => 0,
+        // What is beyond a byte is cut off.
+        digits => {
+            let value: f64 = format!("0.{digits}").parse().map_err(|_| malformed())?;
+            (value * *scale as f64) as u64
+        }
+    };
+    match bytes.checked_add(fraction) {
+        Some(0) => Err("expected more than 0 bytes".to_owned()),
+        Some(bytes) => Ok(Bytes(bytes)),
+        None => Err("larger than any memory or disk".to_owned()),
+    }
+}
+
+/// Reads `500ms`, `10s`, `1m30s`, `2h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration =
+        text.parse().map_err(|_| "expected a number and a unit, such as 500ms, 10s, 1m30s or 2h".to_owned())?;
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected more than no time".to_owned()),
+    }
+}
+
+/// Reads `NAME=VALUE` for an environment.
+pub fn parse_environment(text: &str) -> Result<(String, String), String> {
+    pair(text).ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+/// Reads `KEY=VALUE` for a label.
+pub fn parse_label(text: &str) -> Result<(String, String), String> {
+    pair(text).ok_or_else(|| "expected KEY=VALUE".to_owned())
+}
+
+/// Reads `NAME=VALUE` for a query; the name with or without its `$`.
+#[cfg(feature = "sql")]
+pub fn parse_parameter(text: &str) -> Result<(String, String), String> {
+    pair(text.strip_prefix('$').unwrap_or(text)).ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// Reads `HOST[::GUEST][:ro]`.
+pub fn parse_directory(text: &str) -> Result<Directory, String> {
+    let (rest, read_only) = match text.strip_suffix(":ro") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (host, guest) = rest.split_once("::").unwrap_or((rest, rest));
+    if host.is_empty() || guest.is_empty() {
+        return Err("expected HOST, HOST::GUEST, HOST:ro or HOST::GUEST:ro".to_owned());
+    }
+    Ok(Directory { host: PathBuf::from(host), guest: guest.to_owned(), read_only })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("65536", 65536),
+            ("64KiB", 65536),
+            ("64 kib", 65536),
+            ("64k", 65536),
+            ("64KB", 64000),
+            ("1.5MiB", 3 << 19),
+            ("4GiB", 4 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "KiB", "x", "-1", "1..5K", "1.", ".5K", "1.2.3K", "0", "0KiB", "1XB", "99999999999TiB", "1e3"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("1m30s", 90_000), ("2h", 7_200_000), ("1.5s", 1500)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "10", "s", "-1s", "0s", "ten"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(parse_environment("A=b=c").unwrap(), ("A".to_owned(), "b=c".to_owned()));
+        assert_eq!(parse_environment("A=").unwrap(), ("A".to_owned(), String::new()));
+        assert!(parse_environment("A").is_err());
+        assert!(parse_label("=b").is_err());
+    }
+
+    #[test]
+    fn directories() {
+        let dir = |text| parse_directory(text).map(|d| (d.host.display().to_string(), d.guest, d.read_only));
+        let is = |host: &str, guest: &str, ro| Ok((host.to_owned(), guest.to_owned(), ro));
+        assert_eq!(dir("."), is(".", ".", false));
+        assert_eq!(dir("/a:ro"), is("/a", "/a", true));
+        assert_eq!(dir("/a::/b"), is("/a", "/b", false));
+        assert_eq!(dir("/a::/b:ro"), is("/a", "/b", true));
+        assert_eq!(dir("/a:b"), is("/a:b", "/a:b", false));
+        assert!(dir("").is_err() && dir("::/b").is_err() && dir("/a::").is_err() && dir(":ro").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! The function `environment_value(process_id, name)`: a value of a process's environment, which may
+//! be a secret and is therefore shown only where it is asked for by name.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, StringViewBuilder};
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::cast::as_string_view_array;
+use datafusion::common::internal_err;
+use datafusion::error::Result;
+use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use timecraft_segment::registry::Registry;
+use timecraft_segment::{Error as SegmentError, ProcessId};
+
+use crate::blocking::blocking;
+use crate::error::ReadError;
+
+/// The function. It reads logs, which blocks, so it is asynchronous and hands that to a thread.
+#[derive(Debug)]
+struct EnvironmentValue {
+    registry: Registry,
+    signature: Signature,
+}
+
+/// The function over this registry.
+pub(crate) fn environment_value(registry: Registry) -> ScalarUDF {
+    // Volatile keeps it out of scans and of constant folding, which cannot wait for it.
+    let texts = vec![DataType::Utf8View, DataType::Utf8View];
+    let signature = Signature::exact(texts, Volatility::Volatile);
+    AsyncScalarUDF::new(Arc::new(EnvironmentValue {
+        registry,
+        signature,
+    }))
+    .into_scalar_udf()
+}
+
+// A registry is told from another by its folder.
+impl PartialEq for EnvironmentValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.registry.root() == other.registry.root()
+    }
+}
+
+impl Eq for EnvironmentValue {}
+
+impl Hash for EnvironmentValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.registry.root().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for EnvironmentValue {
+    fn name(&self) -> &str {
+        "environment_value"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        internal_err!("environment_value was called as if it were not asynchronous")
+    }
+}
+
+#[async_trait]
+impl AsyncScalarUDFImpl for EnvironmentValue {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let registry = self.registry.clone();
+        let values = blocking(move || match arrays.as_slice() {
+            [processes, names] => values(&registry, processes, names),
+            _ => internal_err!("environment_value takes two arguments"),
+        });
+        Ok(ColumnarValue::Array(values.await?))
+    }
+}
+
+/// Null where there is no such process or no such name.
+fn values(registry: &Registry, processes: &ArrayRef, names: &ArrayRef) -> Result<ArrayRef> {
+    let processes = as_string_view_array(processes)?;
+    let names = as_string_view_array(names)?;
+    let mut environments: HashMap<&str, Vec<(String, String)>> = HashMap::new();
+    let mut builder = StringViewBuilder::with_capacity(processes.len());
+    for pair in processes.iter().zip(names.iter()) {
+        let (Some(process), Some(name)) = pair else {
+            builder.append_null();
+            continue;
+        };
+        if !environments.contains_key(process) {
+            environments.insert(process, environment(registry, process)?);
+        }
+        let value = environments[process].iter().find(|(key, _)| key == name);
+        builder.append_option(value.map(|(_, value)| value));
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn environment(registry: &Registry, process: &str) -> Result<Vec<(String, String)>> {
+    let Ok(id) = process.parse::<ProcessId>() else {
+        return Ok(Vec::new());
+    };
+    match registry.snapshot(id) {
+        Ok(snapshot) => Ok(snapshot.start().environment.clone()),
+        Err(SegmentError::NoLog { .. }) => Ok(Vec::new()),
+        Err(source) => Err(ReadError::process(id)(source).into()),
+    }
+}

@@ -1,0 +1,171 @@
+//! One statement sees one point: what is recorded at the moment at which the statement is planned.
+//!
+//! All scans of a statement are planned with one session state, and that state carries the time at
+//! which the statement began, the same that `now()` returns. So that time names the statement, and
+//! the scans of a statement find each other's [`Pin`] by it. A pin lists the processes once, and
+//! takes a snapshot of each process that may still grow while the first scan that needs it is
+//! planned, before any row is read. A process that has ended cannot change, so its snapshot is taken
+//! when a scan comes to it and dropped when the last scan is done with it: ten thousand of them are
+//! never in memory at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use datafusion::catalog::Session;
+use timecraft_segment::registry::Registry;
+use timecraft_segment::snapshot::Snapshot;
+use timecraft_segment::{Error as SegmentError, ProcessId, SegmentNumber};
+
+use crate::error::ReadError;
+
+/// The pins of the statements that are under way, by the time at which they began.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    registry: Registry,
+    by_start: Mutex<HashMap<i64, Weak<Pin>>>,
+}
+
+impl Pins {
+    pub(crate) fn new(registry: Registry) -> Pins {
+        Pins {
+            registry,
+            by_start: Mutex::default(),
+        }
+    }
+
+    /// The pin of the statement that this state plans.
+    pub(crate) fn of(&self, state: &dyn Session) -> Arc<Pin> {
+        let began = state
+            .execution_props()
+            .query_execution_start_time
+            .and_then(|time| time.timestamp_nanos_opt());
+        // A state that no statement began with is asked once.
+        let Some(began) = began else {
+            return Arc::new(Pin::new(self.registry.clone()));
+        };
+        let mut pins = lock(&self.by_start);
+        if let Some(pin) = pins.get(&began).and_then(Weak::upgrade) {
+            return pin;
+        }
+        pins.retain(|_, pin| pin.strong_count() > 0);
+        let pin = Arc::new(Pin::new(self.registry.clone()));
+        pins.insert(began, Arc::downgrade(&pin));
+        pin
+    }
+}
+
+/// What a statement sees.
+pub(crate) struct Pin {
+    registry: Registry,
+    processes: OnceLock<Vec<ProcessId>>,
+    held: Mutex<HashMap<ProcessId, Held>>,
+}
+
+/// How a pin remembers a process.
+enum Held {
+    /// It could still grow at the moment of the pin; `None` where it had no log yet.
+    Growing(Option<Arc<Snapshot>>),
+    /// It had ended.
+    Ended(Weak<Snapshot>),
+}
+
+impl Pin {
+    fn new(registry: Registry) -> Pin {
+        Pin {
+            registry,
+            processes: OnceLock::new(),
+            held: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The processes that there are, ascending. Blocks on files the first time.
+    pub(crate) fn process_ids(&self) -> Result<&[ProcessId], ReadError> {
+        if let Some(ids) = self.processes.get() {
+            return Ok(ids);
+        }
+        let ids = self.registry.process_ids().map_err(ReadError::registry)?;
+        Ok(self.processes.get_or_init(|| ids))
+    }
+
+    /// Takes snapshots now of those of `ids` that may still grow. Blocks on files.
+    pub(crate) fn hold(&self, ids: &[ProcessId]) -> Result<(), ReadError> {
+        for &id in ids {
+            if may_grow(&self.registry, id) {
+                self.snapshot(id, Held::growing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the process's log held; none where it had not written one yet. Blocks on files.
+    pub(crate) fn open(&self, id: ProcessId) -> Result<Option<Arc<Snapshot>>, ReadError> {
+        self.snapshot(id, Held::ended)
+    }
+
+    fn snapshot(
+        &self,
+        id: ProcessId,
+        hold: fn(Option<&Arc<Snapshot>>) -> Held,
+    ) -> Result<Option<Arc<Snapshot>>, ReadError> {
+        match lock(&self.held).get(&id) {
+            Some(Held::Growing(snapshot)) => return Ok(snapshot.clone()),
+            Some(Held::Ended(snapshot)) => {
+                if let Some(snapshot) = snapshot.upgrade() {
+                    return Ok(Some(snapshot));
+                }
+            }
+            None => {}
+        }
+        // Two that come here at once both read: better than one waiting under the lock for files.
+        let snapshot = match self.registry.snapshot(id) {
+            Ok(snapshot) => Some(Arc::new(snapshot)),
+            Err(SegmentError::NoLog { .. }) => None,
+            Err(source) => {
+                return Err(ReadError::Process {
+                    process: id,
+                    source,
+                });
+            }
+        };
+        let mut held = lock(&self.held);
+        if let Some(Held::Growing(first)) = held.get(&id) {
+            return Ok(first.clone());
+        }
+        held.insert(id, hold(snapshot.as_ref()));
+        Ok(snapshot)
+    }
+}
+
+/// False where the log has ended for good: its tail is gone, and its segments are there.
+fn may_grow(registry: &Registry, id: ProcessId) -> bool {
+    let folder = registry.process_folder(id);
+    let first = folder.join(timecraft_segment::file::file_name(SegmentNumber(0)));
+    folder.join("tail").exists() || !first.exists()
+}
+
+impl Held {
+    fn growing(snapshot: Option<&Arc<Snapshot>>) -> Held {
+        Held::Growing(snapshot.cloned())
+    }
+
+    fn ended(snapshot: Option<&Arc<Snapshot>>) -> Held {
+        Held::Ended(snapshot.map(Arc::downgrade).unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pin")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// No code panics while it holds one of these locks; if it did, the maps would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
