@@ -13,7 +13,12 @@ use crate::units::{self, Bytes};
 
 /// Run WebAssembly, record everything that crosses the line between guest and host, query it with SQL.
 #[derive(Debug, Parser)]
-#[command(name = "timecraft", max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "timecraft",
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -25,10 +30,21 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Read the configuration from FILE [default: $TIMECRAFTCONFIG or ~/.timecraft/config.toml]
-    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
     pub config: Option<PathBuf>,
     /// Keep recordings in the folder PATH [default: `location` of `[registry]`, or ~/.timecraft/registry]
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
     pub registry: Option<PathBuf>,
 }
 
@@ -157,7 +173,11 @@ pub enum Sync {
 #[derive(Debug, Args)]
 pub struct Sql {
     /// The query
-    #[arg(value_name = "QUERY", conflicts_with = "file", allow_hyphen_values = true)]
+    #[arg(
+        value_name = "QUERY",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     pub query: Option<String>,
     /// Read the query from FILE; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -246,19 +266,27 @@ mod tests {
             assert_eq!(run.command, ["m.wasm", "-e", "A=b", "--dir", "--", "-x"]);
             assert!(run.env.is_empty());
         }
-        assert_eq!(run(&["-e", "A=b", "--name", "n", "m.wasm", "--help"]).command, ["m.wasm", "--help"]);
+        assert_eq!(
+            run(&["-e", "A=b", "--name", "n", "m.wasm", "--help"]).command,
+            ["m.wasm", "--help"]
+        );
     }
 
     #[test]
     fn restrict_refuses_what_comes_in_bulk() {
-        assert!(Cli::try_parse_from(["timecraft", "run", "--restrict", "--inherit-env", "m"]).is_err());
+        assert!(
+            Cli::try_parse_from(["timecraft", "run", "--restrict", "--inherit-env", "m"]).is_err()
+        );
         assert!(run(&["--restrict", "-e", "A=b", "m"]).restrict);
     }
 
     #[cfg(feature = "sql")]
     #[test]
     fn a_query_may_begin_with_a_comment() {
-        let Command::Sql(sql) = Cli::try_parse_from(["timecraft", "sql", "-- one\nselect 1"]).unwrap().command else {
+        let Command::Sql(sql) = Cli::try_parse_from(["timecraft", "sql", "-- one\nselect 1"])
+            .unwrap()
+            .command
+        else {
             panic!()
         };
         assert_eq!(sql.query.as_deref(), Some("-- one\nselect 1"));

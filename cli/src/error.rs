@@ -25,10 +25,17 @@ pub enum Error {
     Sql(#[from] crate::sql::SqlError),
     /// A file that the user named.
     #[error("cannot {doing} {}", path.display())]
-    File { doing: &'static str, path: PathBuf, source: io::Error },
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     /// Something of the operating system's that has no name.
     #[error("cannot {doing}")]
-    System { doing: &'static str, source: io::Error },
+    System {
+        doing: &'static str,
+        source: io::Error,
+    },
     /// Standard output.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),

@@ -81,7 +81,10 @@ mod tests {
 
     #[test]
     fn what_is_harmless_is_kept() {
-        assert_eq!(line("größe 日本 🙂 c:\\dir \"x\""), "größe 日本 🙂 c:\\dir \"x\"");
+        assert_eq!(
+            line("größe 日本 🙂 c:\\dir \"x\""),
+            "größe 日本 🙂 c:\\dir \"x\""
+        );
         assert_eq!(lines("a\nb\tc"), "a\nb\\tc");
     }
 
@@ -94,7 +97,10 @@ mod tests {
     #[cfg(feature = "sql")]
     #[test]
     fn json_stays_json() {
-        assert_eq!(json("{\"a\":\"\u{9b}\u{202e}\"}"), r#"{"a":"\u009b\u202e"}"#);
+        assert_eq!(
+            json("{\"a\":\"\u{9b}\u{202e}\"}"),
+            r#"{"a":"\u009b\u202e"}"#
+        );
         assert_eq!(json("{\n}"), "{\n}");
     }
 }

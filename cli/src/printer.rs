@@ -50,7 +50,9 @@ impl Printer {
 
     /// Writes a line to standard error, as it is. Where that fails there is nobody to tell.
     pub fn note(&self, line: &str) {
-        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+        let _ = io::stderr()
+            .lock()
+            .write_all(format!("{line}\n").as_bytes());
     }
 
     /// What a parser of the command line says: help and version to standard output, complaints to
@@ -62,7 +64,10 @@ impl Printer {
         let text = error.render();
         let (colors, bytes) = match error.use_stderr() {
             true => (self.colors, text.ansi().to_string()),
-            false => (self.stdout_is_terminal && self.colors, text.ansi().to_string()),
+            false => (
+                self.stdout_is_terminal && self.colors,
+                text.ansi().to_string(),
+            ),
         };
         let bytes = if colors { bytes } else { text.to_string() };
         match error.use_stderr() {

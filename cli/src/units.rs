@@ -34,14 +34,22 @@ const UNITS: [(&str, u64); 15] = [
 
 /// Reads `65536`, `64KiB`, `1.5MiB`, `2GB`.
 pub fn parse_size(text: &str) -> Result<Bytes, String> {
-    let malformed = || "expected a number and a unit, such as 65536, 64KiB, 1.5MiB or 2GB".to_owned();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let malformed =
+        || "expected a number and a unit, such as 65536, 64KiB, 1.5MiB or 2GB".to_owned();
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let unit = unit.trim().to_ascii_uppercase();
-    let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
+    let (_, scale) = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(malformed)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole: u64 = whole.parse().map_err(|_| malformed())?;
-    let bytes = whole.checked_mul(*scale).ok_or("larger than any memory or disk")?;
+    let bytes = whole
+        .checked_mul(*scale)
+        .ok_or("larger than any memory or disk")?;
     let fraction = match fraction {
         "" if number.ends_with('.') => return Err(malformed()),
         "" => 0,
@@ -60,8 +68,9 @@ pub fn parse_size(text: &str) -> Result<Bytes, String> {
 
 /// Reads `500ms`, `10s`, `1m30s`, `2h`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration =
-        text.parse().map_err(|_| "expected a number and a unit, such as 500ms, 10s, 1m30s or 2h".to_owned())?;
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|_| "expected a number and a unit, such as 500ms, 10s, 1m30s or 2h".to_owned())?;
     match Duration::try_from(duration) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("expected more than no time".to_owned()),
@@ -99,7 +108,11 @@ pub fn parse_directory(text: &str) -> Result<Directory, String> {
     if host.is_empty() || guest.is_empty() {
         return Err("expected HOST, HOST::GUEST, HOST:ro or HOST::GUEST:ro".to_owned());
     }
-    Ok(Directory { host: PathBuf::from(host), guest: guest.to_owned(), read_only })
+    Ok(Directory {
+        host: PathBuf::from(host),
+        guest: guest.to_owned(),
+        read_only,
+    })
 }
 
 #[cfg(test)]
@@ -121,15 +134,39 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(Bytes(bytes)), "{text}");
         }
-        for text in ["", "KiB", "x", "-1", "1..5K", "1.", ".5K", "1.2.3K", "0", "0KiB", "1XB", "99999999999TiB", "1e3"] {
+        for text in [
+            "",
+            "KiB",
+            "x",
+            "-1",
+            "1..5K",
+            "1.",
+            ".5K",
+            "1.2.3K",
+            "0",
+            "0KiB",
+            "1XB",
+            "99999999999TiB",
+            "1e3",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn durations() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("1m30s", 90_000), ("2h", 7_200_000), ("1.5s", 1500)] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        for (text, ms) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1.5s", 1500),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
         }
         for text in ["", "10", "s", "-1s", "0s", "ten"] {
             assert!(parse_duration(text).is_err(), "{text}");
@@ -138,21 +175,31 @@ mod tests {
 
     #[test]
     fn pairs() {
-        assert_eq!(parse_environment("A=b=c").unwrap(), ("A".to_owned(), "b=c".to_owned()));
-        assert_eq!(parse_environment("A=").unwrap(), ("A".to_owned(), String::new()));
+        assert_eq!(
+            parse_environment("A=b=c").unwrap(),
+            ("A".to_owned(), "b=c".to_owned())
+        );
+        assert_eq!(
+            parse_environment("A=").unwrap(),
+            ("A".to_owned(), String::new())
+        );
         assert!(parse_environment("A").is_err());
         assert!(parse_label("=b").is_err());
     }
 
     #[test]
     fn directories() {
-        let dir = |text| parse_directory(text).map(|d| (d.host.display().to_string(), d.guest, d.read_only));
+        let dir = |text| {
+            parse_directory(text).map(|d| (d.host.display().to_string(), d.guest, d.read_only))
+        };
         let is = |host: &str, guest: &str, ro| Ok((host.to_owned(), guest.to_owned(), ro));
         assert_eq!(dir("."), is(".", ".", false));
         assert_eq!(dir("/a:ro"), is("/a", "/a", true));
         assert_eq!(dir("/a::/b"), is("/a", "/b", false));
         assert_eq!(dir("/a::/b:ro"), is("/a", "/b", true));
         assert_eq!(dir("/a:b"), is("/a:b", "/a:b", false));
-        assert!(dir("").is_err() && dir("::/b").is_err() && dir("/a::").is_err() && dir(":ro").is_err());
+        assert!(
+            dir("").is_err() && dir("::/b").is_err() && dir("/a::").is_err() && dir(":ro").is_err()
+        );
     }
 }

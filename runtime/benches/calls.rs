@@ -12,11 +12,10 @@ use timecraft_segment::registry::Registry;
 const ROUNDS: usize = 11;
 
 /// A kind of call, how many make a burst, and the goal for what recording adds, in nanoseconds.
-const BURSTS: [(&str, u64, f64); 4] = [
+const BURSTS: [(&str, u64, f64); 3] = [
     ("clock", 200_000, 50.0),
     ("write64", 200_000, 80.0),
     ("write4k", 20_000, 500.0),
-    ("random", 200_000, 80.0),
 ];
 
 struct Run {

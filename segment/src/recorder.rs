@@ -487,13 +487,22 @@ enum Work {
     End(ProcessEnd),
 }
 
+/// Tells the guest's thread that the packer is gone, also where it panicked.
+struct Gone(Arc<Shared>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.lock().gone = true;
+        self.0.to_guest.notify_one();
+    }
+}
+
 impl Packer {
     fn run(mut self) {
-        let result = self.work();
-        let mut state = self.shared.lock();
-        state.failed = result.err();
-        state.gone = true;
-        self.shared.to_guest.notify_one();
+        let gone = Gone(Arc::clone(&self.shared));
+        if let Err(error) = self.work() {
+            gone.0.lock().failed = Some(error);
+        }
     }
 
     fn work(&mut self) -> Result<()> {

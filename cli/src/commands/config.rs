@@ -19,7 +19,11 @@ fn render(config: &Config) -> String {
         true => "none".to_owned(),
         false => format!("{}{absent}", config.file.display()),
     };
-    format!("# configuration file: {file}\n\n{}\n{}", section("registry", &config.registry), section("cache", &config.cache))
+    format!(
+        "# configuration file: {file}\n\n{}\n{}",
+        section("registry", &config.registry),
+        section("cache", &config.cache)
+    )
 }
 
 fn section(name: &str, value: &Value) -> String {
@@ -35,7 +39,10 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_a_configuration() {
-        let value = |path: &str, origin| Value { path: path.into(), origin };
+        let value = |path: &str, origin| Value {
+            path: path.into(),
+            origin,
+        };
         let config = Config {
             file: "/c.toml".into(),
             file_exists: true,
@@ -44,8 +51,13 @@ mod tests {
         };
         let text = render(&config);
         let read: Result<toml::Table, _> = text.parse();
-        let location = read.ok().and_then(|t| t["registry"]["location"].as_str().map(str::to_owned));
+        let location = read
+            .ok()
+            .and_then(|t| t["registry"]["location"].as_str().map(str::to_owned));
         assert_eq!(location.as_deref(), Some("/a \"b\""), "{text}");
-        assert!(text.contains("# /c.toml:2\n") && text.contains("# default\n"), "{text}");
+        assert!(
+            text.contains("# /c.toml:2\n") && text.contains("# default\n"),
+            "{text}"
+        );
     }
 }

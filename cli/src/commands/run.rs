@@ -11,8 +11,7 @@ use std::path::PathBuf;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use timecraft_runtime::{
-    Cause, End, Interrupter, Limits, Options, Recording, Report, Source,
-    trace, wasi,
+    Cause, End, Interrupter, Limits, Options, Recording, Report, Source, trace, wasi,
 };
 use timecraft_segment::{Compression, LogOptions, Record, Registry, Sync, describe};
 
@@ -45,7 +44,11 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     if !args.fly_blind {
         // Opened before anything happens: a file that cannot be written is said at once.
         if let Some(path) = &args.id_file {
-            let failed = |source| Error::File { doing: "create", path: path.clone(), source };
+            let failed = |source| Error::File {
+                doing: "create",
+                path: path.clone(),
+                source,
+            };
             id_file = Some(std::fs::File::create(path).map_err(failed)?);
         }
         options.recording = Some(Recording {
@@ -74,11 +77,12 @@ fn guest_args(command: &[OsString]) -> Vec<Vec<u8>> {
 
 fn environment(args: &Run) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut environment: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let mut set = |name: Vec<u8>, value: Vec<u8>| {
-        match environment.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
-            None => environment.push((name, value)),
-        }
+    let mut set = |name: Vec<u8>, value: Vec<u8>| match environment
+        .iter_mut()
+        .find(|(known, _)| *known == name)
+    {
+        Some((_, old)) => *old = value,
+        None => environment.push((name, value)),
     };
     if args.inherit_env {
         std::env::vars_os().for_each(|(name, value)| set(name.into_vec(), value.into_vec()));
@@ -100,7 +104,10 @@ fn directories(args: &Run) -> Vec<wasi::Directory> {
 
 fn limits(args: &Run) -> Limits {
     let defaults = Limits::default();
-    Limits { memory_bytes: args.max_memory.map_or(defaults.memory_bytes, |m| m.0), ..defaults }
+    Limits {
+        memory_bytes: args.max_memory.map_or(defaults.memory_bytes, |m| m.0),
+        ..defaults
+    }
 }
 
 fn log_options(args: &Run) -> LogOptions {
@@ -122,7 +129,10 @@ fn log_options(args: &Run) -> LogOptions {
 /// The first signal ends the guest, and its log is sealed; the second ends this process, whatever
 /// it is in, as does a first that comes before the guest has started.
 fn interrupt_on_signals(interrupter: &Interrupter) -> Result<Handle, Error> {
-    let failed = |source| Error::System { doing: "watch for signals", source };
+    let failed = |source| Error::System {
+        doing: "watch for signals",
+        source,
+    };
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let handle = signals.handle();
     let interrupter = interrupter.clone();
@@ -145,7 +155,11 @@ fn interrupt_on_signals(interrupter: &Interrupter) -> Result<Handle, Error> {
 /// A line for each call, as strace has it: time since the start, the call, what it returned, how
 /// long it took.
 fn trace_to_stderr(printer: &Printer) -> trace::Sink {
-    let (dim, plain) = if printer.colors() { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+    let (dim, plain) = if printer.colors() {
+        ("\x1b[2m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
     let mut line = Vec::new();
     Box::new(move |record: &Record<'_>| {
         let start = record.start.0;
@@ -170,12 +184,18 @@ fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
     let status = match &report.end {
         End::Exit(code) => ExitStatus::guest(*code),
         End::Trap(trap) => {
-            printer.note(&format!("{} the guest trapped: {trap}", printer.paint("31;1", "error:")));
+            printer.note(&format!(
+                "{} the guest trapped: {trap}",
+                printer.paint("31;1", "error:")
+            ));
             ExitStatus::TRAP
         }
         End::Signal(number) => ExitStatus::signal(*number),
         End::Timeout => {
-            printer.note(&format!("{} the guest ran out of time", printer.paint("31;1", "error:")));
+            printer.note(&format!(
+                "{} the guest ran out of time",
+                printer.paint("31;1", "error:")
+            ));
             ExitStatus::TIMEOUT
         }
     };

@@ -27,14 +27,19 @@ pub fn sql(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|source| Error::System { doing: "start the threads of the query engine", source })?;
+        .map_err(|source| Error::System {
+            doing: "start the threads of the query engine",
+            source,
+        })?;
     let session = Session::new(SessionOptions::new(Registry::at(&config.registry.path)))?;
     let context = session.context();
     let Some(query) = query(&args)? else {
         if args.format.is_some() || args.to.is_some() {
             return Err(Error::Usage(
                 "--format and --to are for a query, and there is none".to_owned(),
-                Some("give the query as an argument, with -f FILE, or on standard input".to_owned()),
+                Some(
+                    "give the query as an argument, with -f FILE, or on standard input".to_owned(),
+                ),
             ));
         }
         shell::shell(printer, &runtime, context, folder.as_deref(), &args.param)?;
@@ -60,13 +65,20 @@ fn query(args: &Sql) -> Result<Option<String>, Error> {
     }
     match &args.file {
         Some(path) if path != Path::new("-") => {
-            let failed = |source| Error::File { doing: "read", path: path.clone(), source };
+            let failed = |source| Error::File {
+                doing: "read",
+                path: path.clone(),
+                source,
+            };
             Ok(Some(std::fs::read_to_string(path).map_err(failed)?))
         }
         None if std::io::stdin().is_terminal() => Ok(None),
         _ => {
             let mut text = String::new();
-            let failed = |source| Error::System { doing: "read the query from standard input", source };
+            let failed = |source| Error::System {
+                doing: "read the query from standard input",
+                source,
+            };
             std::io::stdin().read_to_string(&mut text).map_err(failed)?;
             Ok(Some(text))
         }

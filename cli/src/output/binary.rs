@@ -22,7 +22,8 @@ impl<W: Write + Send> Parquet<W> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .build();
-        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(unwrapped)?;
+        let writer =
+            ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(unwrapped)?;
         Ok(Parquet { writer })
     }
 }
@@ -55,7 +56,9 @@ pub struct ArrowFile<W: Write> {
 
 impl<W: Write> ArrowFile<W> {
     pub fn new(out: W, schema: &SchemaRef) -> Result<Self, ArrowError> {
-        Ok(ArrowFile { writer: FileWriter::try_new(out, schema)? })
+        Ok(ArrowFile {
+            writer: FileWriter::try_new(out, schema)?,
+        })
     }
 }
 
@@ -76,7 +79,9 @@ pub struct ArrowStream<W: Write> {
 
 impl<W: Write> ArrowStream<W> {
     pub fn new(out: W, schema: &SchemaRef) -> Result<Self, ArrowError> {
-        Ok(ArrowStream { writer: StreamWriter::try_new(out, schema)? })
+        Ok(ArrowStream {
+            writer: StreamWriter::try_new(out, schema)?,
+        })
     }
 }
 

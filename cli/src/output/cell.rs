@@ -20,7 +20,10 @@ pub fn rows(
     for column in batch.columns() {
         columns.push(match local_instants(column, local_times) {
             Some(instants) => Column::Local(instants, TimeZone::system()),
-            None => Column::Any(column.as_ref(), ArrayFormatter::try_new(column.as_ref(), &options)?),
+            None => Column::Any(
+                column.as_ref(),
+                ArrayFormatter::try_new(column.as_ref(), &options)?,
+            ),
         });
     }
     let mut cells = Vec::with_capacity(columns.len());

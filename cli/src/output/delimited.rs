@@ -28,7 +28,11 @@ impl<W: Write> Delimited<W> {
     fn new(out: W, delimiter: char, schema: &SchemaRef) -> Result<Self, ArrowError> {
         let fields = schema.fields();
         let numbers = fields.iter().map(|f| f.data_type().is_numeric()).collect();
-        let mut this = Delimited { out, delimiter, numbers };
+        let mut this = Delimited {
+            out,
+            delimiter,
+            numbers,
+        };
         let names: Vec<String> = fields.iter().map(|f| this.text(f.name(), false)).collect();
         this.line(&names)?;
         Ok(this)
@@ -52,7 +56,11 @@ impl<W: Write> Delimited<W> {
             text.insert(0, '\'');
         }
         let quoted = self.delimiter == ',' && (text.is_empty() || text.contains([',', '"']));
-        if quoted { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+        if quoted {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text
+        }
     }
 }
 
@@ -62,7 +70,10 @@ impl<W: Write> Rows for Delimited<W> {
             let texts: Vec<String> = cells
                 .iter()
                 .zip(&self.numbers)
-                .map(|(cell, &number)| cell.as_ref().map_or(String::new(), |c| self.text(c, number)))
+                .map(|(cell, &number)| {
+                    cell.as_ref()
+                        .map_or(String::new(), |c| self.text(c, number))
+                })
                 .collect();
             self.line(&texts)
         })

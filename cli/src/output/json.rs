@@ -21,11 +21,19 @@ pub struct Json<W: Write> {
 
 impl<W: Write> Json<W> {
     pub fn array(out: W) -> Json<W> {
-        Json { out, array: true, any: false }
+        Json {
+            out,
+            array: true,
+            any: false,
+        }
     }
 
     pub fn lines(out: W) -> Json<W> {
-        Json { out, array: false, any: false }
+        Json {
+            out,
+            array: false,
+            any: false,
+        }
     }
 }
 
@@ -44,7 +52,11 @@ impl<W: Write> Rows for Json<W> {
             return Ok(self.out.write_all(text.as_bytes())?);
         }
         for line in text.lines() {
-            let before = if std::mem::replace(&mut self.any, true) { ",\n" } else { "[\n" };
+            let before = if std::mem::replace(&mut self.any, true) {
+                ",\n"
+            } else {
+                "[\n"
+            };
             write!(self.out, "{before}{line}")?;
         }
         Ok(())
@@ -52,7 +64,8 @@ impl<W: Write> Rows for Json<W> {
 
     fn finish(mut self: Box<Self>) -> Result<(), ArrowError> {
         if self.array {
-            self.out.write_all(if self.any { b"\n]\n" } else { b"[]\n" })?;
+            self.out
+                .write_all(if self.any { b"\n]\n" } else { b"[]\n" })?;
         }
         Ok(self.out.flush()?)
     }

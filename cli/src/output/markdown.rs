@@ -20,7 +20,11 @@ impl<W: Write> Markdown<W> {
         }
         writeln!(out, "|")?;
         for field in schema.fields() {
-            out.write_all(if field.data_type().is_numeric() { b"|---:" } else { b"|---" })?;
+            out.write_all(if field.data_type().is_numeric() {
+                b"|---:"
+            } else {
+                b"|---"
+            })?;
         }
         writeln!(out, "|")?;
         Ok(Markdown { out })

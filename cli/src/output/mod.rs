@@ -41,7 +41,11 @@ pub struct Output {
 enum Destination {
     Stdout,
     /// Written beside its place and put there when all is well.
-    File { path: PathBuf, temporary: PathBuf, file: File },
+    File {
+        path: PathBuf,
+        temporary: PathBuf,
+        file: File,
+    },
 }
 
 impl Output {
@@ -49,7 +53,11 @@ impl Output {
     ///
     /// # Errors
     /// When the file cannot be created, or a binary format would go to a terminal.
-    pub fn open(printer: &Printer, format: Option<Format>, to: Option<&Path>) -> Result<Output, Error> {
+    pub fn open(
+        printer: &Printer,
+        format: Option<Format>,
+        to: Option<&Path>,
+    ) -> Result<Output, Error> {
         let by_name = || Format::of_extension(to?.extension()?.to_str()?);
         let format = format.or_else(by_name).unwrap_or(Format::Table);
         let Some(path) = to else {
@@ -60,20 +68,40 @@ impl Output {
                 ));
             }
             let local_times = printer.stdout_is_terminal();
-            return Ok(Output { format, local_times, to: Destination::Stdout });
+            return Ok(Output {
+                format,
+                local_times,
+                to: Destination::Stdout,
+            });
         };
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let temporary = path.with_file_name(name);
-        let failed = |source| Error::File { doing: "create", path: path.to_owned(), source };
+        let failed = |source| Error::File {
+            doing: "create",
+            path: path.to_owned(),
+            source,
+        };
         let file = File::create(&temporary).map_err(failed)?;
-        let to = Destination::File { path: path.to_owned(), temporary, file };
-        Ok(Output { format, local_times: false, to })
+        let to = Destination::File {
+            path: path.to_owned(),
+            temporary,
+            file,
+        };
+        Ok(Output {
+            format,
+            local_times: false,
+            to,
+        })
     }
 
     /// Standard output, as the shell writes it.
     pub fn shell(printer: &Printer) -> Output {
-        Output { format: Format::Table, local_times: printer.stdout_is_terminal(), to: Destination::Stdout }
+        Output {
+            format: Format::Table,
+            local_times: printer.stdout_is_terminal(),
+            to: Destination::Stdout,
+        }
     }
 
     /// Whether there can be one result only.
@@ -109,10 +137,19 @@ impl Output {
     /// When that fails; the place is as it was then.
     pub fn keep(mut self) -> Result<(), Error> {
         let to = std::mem::replace(&mut self.to, Destination::Stdout);
-        let Destination::File { path, temporary, .. } = to else { return Ok(()) };
+        let Destination::File {
+            path, temporary, ..
+        } = to
+        else {
+            return Ok(());
+        };
         std::fs::rename(&temporary, &path).map_err(|source| {
             let _ = std::fs::remove_file(&temporary);
-            Error::File { doing: "write", path, source }
+            Error::File {
+                doing: "write",
+                path,
+                source,
+            }
         })
     }
 }

@@ -34,8 +34,16 @@ impl<W: Write> Table<W> {
         Table {
             out,
             local_times,
-            names: schema.fields().iter().map(|f| escape::line(f.name())).collect(),
-            numbers: schema.fields().iter().map(|f| f.data_type().is_numeric()).collect(),
+            names: schema
+                .fields()
+                .iter()
+                .map(|f| escape::line(f.name()))
+                .collect(),
+            numbers: schema
+                .fields()
+                .iter()
+                .map(|f| f.data_type().is_numeric())
+                .collect(),
             first: Vec::new(),
             widths: None,
         }
@@ -49,7 +57,10 @@ impl<W: Write> Table<W> {
         let mut widths: Vec<usize> = self.names.iter().map(|n| n.width()).collect();
         for row in &self.first {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.iter().map(|line| line.width()).fold(*width, usize::max);
+                *width = cell
+                    .iter()
+                    .map(|line| line.width())
+                    .fold(*width, usize::max);
             }
         }
         write_rule(&mut self.out, &widths)?;

@@ -57,10 +57,12 @@ impl SqlError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            SqlError::Engine(EngineError(error)) => {
-                read_error(error).and_then(ReadError::hint).or_else(|| advice(error))
+            SqlError::Engine(EngineError(error)) => read_error(error)
+                .and_then(ReadError::hint)
+                .or_else(|| advice(error)),
+            SqlError::ManyResults(_) => {
+                Some("run them one by one, or choose a format of text".to_owned())
             }
-            SqlError::ManyResults(_) => Some("run them one by one, or choose a format of text".to_owned()),
             _ => None,
         }
     }
@@ -104,12 +106,20 @@ fn said(error: &DataFusionError) -> String {
         }
         other => {
             let text = other.strip_backtrace();
-            let text = ["Error during planning: ", "Schema error: ", "Execution error: "]
-                .iter()
-                .find_map(|prefix| text.strip_prefix(prefix))
-                .unwrap_or(&text);
+            let text = [
+                "Error during planning: ",
+                "Schema error: ",
+                "Execution error: ",
+            ]
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix))
+            .unwrap_or(&text);
             // The columns that there are stand in the hint, without their table's name.
-            text.split("\nValid fields are ").next().unwrap_or(text).trim_end().to_owned()
+            text.split("\nValid fields are ")
+                .next()
+                .unwrap_or(text)
+                .trim_end()
+                .to_owned()
         }
     }
 }

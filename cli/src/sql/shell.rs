@@ -41,7 +41,8 @@ pub fn shell(
     folder: Option<&Path>,
     parameters: &[(String, String)],
 ) -> Result<(), SqlError> {
-    let mut editor: Editor<ShellHelper, DefaultHistory> = Editor::new().map_err(SqlError::Terminal)?;
+    let mut editor: Editor<ShellHelper, DefaultHistory> =
+        Editor::new().map_err(SqlError::Terminal)?;
     editor.set_helper(Some(ShellHelper {
         inner: CliHelper::new(&Dialect::Generic, printer.colors()),
         words: words(runtime, context),
@@ -118,7 +119,9 @@ fn command(line: &str) -> Command {
         (Some("q"), None) => Command::Leave,
         (Some("?"), None) => Command::Help,
         (Some("d"), None) => Command::Sql("show tables".to_owned()),
-        (Some("d"), Some(table)) => Command::Sql(format!("describe {}", table.trim_end_matches(';'))),
+        (Some("d"), Some(table)) => {
+            Command::Sql(format!("describe {}", table.trim_end_matches(';')))
+        }
         _ => Command::Unknown,
     }
 }
@@ -126,16 +129,45 @@ fn command(line: &str) -> Command {
 /// What can be completed: keywords, and the names of tables, columns and functions.
 fn words(runtime: &Runtime, context: &SessionContext) -> Vec<String> {
     const KEYWORDS: [&str; 24] = [
-        "select", "from", "where", "group by", "order by", "limit", "join", "on", "and", "or", "not",
-        "in", "is null", "like", "between", "as", "distinct", "having", "union all", "with", "case",
-        "explain", "explain analyze", "describe",
+        "select",
+        "from",
+        "where",
+        "group by",
+        "order by",
+        "limit",
+        "join",
+        "on",
+        "and",
+        "or",
+        "not",
+        "in",
+        "is null",
+        "like",
+        "between",
+        "as",
+        "distinct",
+        "having",
+        "union all",
+        "with",
+        "case",
+        "explain",
+        "explain analyze",
+        "describe",
     ];
     let mut words: Vec<String> = KEYWORDS.iter().map(|&w| w.to_owned()).collect();
     let state = context.state();
     words.extend(state.scalar_functions().keys().cloned());
     words.extend(state.aggregate_functions().keys().cloned());
-    for catalog in context.catalog_names().iter().filter_map(|n| context.catalog(n)) {
-        for schema in catalog.schema_names().iter().filter_map(|n| catalog.schema(n)) {
+    for catalog in context
+        .catalog_names()
+        .iter()
+        .filter_map(|n| context.catalog(n))
+    {
+        for schema in catalog
+            .schema_names()
+            .iter()
+            .filter_map(|n| catalog.schema(n))
+        {
             for name in schema.table_names() {
                 if let Ok(Some(table)) = runtime.block_on(schema.table(&name)) {
                     words.extend(table.schema().fields().iter().map(|f| f.name().clone()));
@@ -159,7 +191,12 @@ impl Helper for ShellHelper {}
 impl Completer for ShellHelper {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let before = line.get(..at).unwrap_or(line);
         let word = |c: char| c.is_alphanumeric() || c == '_';
         let start = before.rfind(|c| !word(c)).map_or(0, |i| {
@@ -170,7 +207,10 @@ impl Completer for ShellHelper {
             return Ok((at, Vec::new()));
         }
         let found = self.words.iter().filter(|w| w.starts_with(&typed));
-        let pairs = found.map(|w| Pair { display: w.clone(), replacement: w.clone() });
+        let pairs = found.map(|w| Pair {
+            display: w.clone(),
+            replacement: w.clone(),
+        });
         Ok((start, pairs.collect()))
     }
 }

@@ -1,5 +1,6 @@
 //! The tables, one a file.
 
+mod call_columns;
 mod host_calls;
 mod lines;
 mod log_lines;
