@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use datafusion::catalog::Session;
 use timecraft_segment::registry::Registry;
 use timecraft_segment::snapshot::Snapshot;
-use timecraft_segment::{Error as SegmentError, ProcessId, SegmentNumber};
+use timecraft_segment::{Error as SegmentError, ProcessId};
 
 use crate::error::ReadError;
 
@@ -94,7 +94,7 @@ impl Pin {
     /// Takes snapshots now of those of `ids` that may still grow. Blocks on files.
     pub(crate) fn hold(&self, ids: &[ProcessId]) -> Result<(), ReadError> {
         for &id in ids {
-            if may_grow(&self.registry, id) {
+            if self.registry.may_grow(id) {
                 self.snapshot(id, Held::growing)?;
             }
         }
@@ -138,13 +138,6 @@ impl Pin {
         held.insert(id, hold(snapshot.as_ref()));
         Ok(snapshot)
     }
-}
-
-/// False where the log has ended for good: its tail is gone, and its segments are there.
-fn may_grow(registry: &Registry, id: ProcessId) -> bool {
-    let folder = registry.process_folder(id);
-    let first = folder.join(timecraft_segment::file::file_name(SegmentNumber(0)));
-    folder.join("tail").exists() || !first.exists()
 }
 
 impl Held {

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::function::{Field, Function, Kind, Names, Param, Returns, Scalar, Structure};
 use crate::record::{Outcome, Record};
@@ -78,22 +79,35 @@ pub fn sent<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
 /// The decoded arguments and outputs, as a JSON object in the order of the parameters.
 #[must_use]
 pub fn args_json(record: &Record<'_>) -> String {
-    let mut object = Map::new();
-    let Some(row) = record.row() else {
-        return Value::Object(object).to_string();
-    };
+    let params = record.row().map_or(&[][..], |row| row.params);
     let inputs = Inputs::of(record);
-    for (i, param) in row.params.iter().enumerate() {
-        if is_length(row, i) {
-            continue;
-        }
+    let mut members = Vec::with_capacity(params.len());
+    for (i, param) in params.iter().enumerate() {
         let arg = record.args.get(i).copied().unwrap_or(0);
         let part = inputs.parts.get(i).copied().unwrap_or_default();
-        if let Some(value) = json_value(record, row, param, i, arg, part) {
-            object.insert(param.name.to_owned(), value);
+        if let Some(row) = record.row().filter(|row| !is_length(row, i))
+            && let Some(value) = json_value(record, row, param, i, arg, part)
+        {
+            members.push((param.name, value));
         }
     }
-    Value::Object(object).to_string()
+    // Strings and numbers under text keys are always JSON.
+    serde_json::to_string(&Json::Object(members)).unwrap_or_default()
+}
+
+/// JSON whose objects keep the order of the specification.
+enum Json {
+    Value(Value),
+    Object(Vec<(&'static str, Json)>),
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Json::Value(value) => value.serialize(serializer),
+            Json::Object(members) => serializer.collect_map(members.iter().map(|(k, v)| (k, v))),
+        }
+    }
 }
 
 fn json_value(
@@ -103,8 +117,8 @@ fn json_value(
     i: usize,
     arg: u64,
     part: Part<'_>,
-) -> Option<Value> {
-    Some(match param.kind {
+) -> Option<Json> {
+    Some(Json::Value(match param.kind {
         Kind::Fd | Kind::Size | Kind::Number | Kind::FileSize | Kind::Timestamp => json!(arg),
         Kind::FileDelta => json!(arg as i64),
         Kind::Named(names) => json!(name_value(names, arg)),
@@ -120,11 +134,11 @@ fn json_value(
         Kind::OutVariable => return None,
         Kind::OutStruct(structure) => {
             let written = written_at(record, arg, structure.size)?;
-            Value::Object(
+            return Some(Json::Object(
                 fields(structure, written)
-                    .map(|(f, n)| (f.name.to_owned(), field_json(f, n)))
+                    .map(|(f, n)| (f.name, Json::Value(field_json(f, n))))
                     .collect(),
-            )
+            ));
         }
         Kind::Out(scalar) => {
             let value = record.out(row.outs.iter().position(|&o| o == i)?)?;
@@ -133,7 +147,7 @@ fn json_value(
                 _ => json!(value),
             }
         }
-    })
+    }))
 }
 
 /// The call as strace would print it, on one line, with the guest's text escaped.

@@ -7,7 +7,7 @@
 //! as columns ([`Calls`]) whose rows are [`Record`]s.
 //!
 //! The path of a call is the reading order of the modules: [`mod@function`] says what it is,
-//! [`recorder`] appends it to the `tail`, whose buffers become a [`batch`] of a segment [`file`],
+//! [`recorder`] appends it to the `tail`, whose buffers become a [`batch`] of a segment [`mod@file`],
 //! which a [`snapshot`] finds in the [`registry`], and [`describe`] says what it meant.
 //!
 //! ```

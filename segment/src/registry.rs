@@ -9,8 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::ids::{ModuleId, ProcessId, UnixNs};
+use crate::ids::{ModuleId, ProcessId, SegmentNumber, UnixNs};
 use crate::snapshot::Snapshot;
+use crate::{file, tail};
 
 /// A registry, by its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +133,14 @@ impl Registry {
                 matches,
             }),
         }
+    }
+
+    /// False where the log of a process has ended for good: it has no tail, and has segments.
+    #[must_use]
+    pub fn may_grow(&self, id: ProcessId) -> bool {
+        let folder = self.process_folder(id);
+        let first = folder.join(file::file_name(SegmentNumber(0)));
+        folder.join(tail::FILE_NAME).exists() || !first.exists()
     }
 
     /// What a process's log holds now.

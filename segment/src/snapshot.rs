@@ -86,10 +86,11 @@ impl Chunk {
     ///
     /// # Errors
     /// When the file cannot be read, or is damaged.
-    pub fn read(&self, projection: Projection) -> Result<Calls> {
+    pub fn read(&self, projection: Projection) -> Result<Arc<Calls>> {
         match &self.source {
-            Source::Batch(segment, i) => segment.read(*i, projection),
-            Source::Tail(calls) => Ok(Calls::clone(calls)),
+            Source::Batch(segment, i) => segment.read(*i, projection).map(Arc::new),
+            // What was copied out of the tail is in memory with all its columns.
+            Source::Tail(calls) => Ok(Arc::clone(calls)),
         }
     }
 }

@@ -218,7 +218,7 @@ pub(super) struct Reader<'a> {
     process: &'a Snapshot,
     chunk: &'a Chunk,
     start: UnixNs,
-    calls: Calls,
+    calls: Arc<Calls>,
     read: Option<Projection>,
 }
 
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
             process,
             chunk,
             start,
-            calls: Calls::default(),
+            calls: Arc::default(),
             read: None,
         }
     }

@@ -40,7 +40,7 @@ impl Log {
             assert_eq!(summary.first_offset, calls.first_offset);
             assert_eq!(summary.count as usize, calls.len());
             next = calls.end_offset().0;
-            all.push(calls);
+            all.push(std::sync::Arc::unwrap_or_clone(calls));
         }
         assert_eq!(snapshot.end_offset().0, next);
         (snapshot, all)
