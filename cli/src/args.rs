@@ -106,7 +106,7 @@ pub struct Run {
     /// Compress the recording
     #[arg(long, value_name = "METHOD", value_enum, default_value_t = Compression::Zstd)]
     pub record_compression: Compression,
-    /// Write the recording in batches of about this size, 64KiB at least
+    /// Write the recording in batches of about this size, 4KiB to 256MiB
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_size)]
     pub record_batch_size: Bytes,
     /// When the recording is forced to the disk: what a power loss can take.
@@ -125,7 +125,7 @@ pub struct Run {
     // One argument and not two: clap then leaves everything after the module to the guest, also
     // what looks like an option of ours.
     /// The module, .wasm or .wat, and the guest's arguments: all that follows is the guest's
-    #[arg(required = true, trailing_var_arg = true, value_name = "MODULE [ARGS]")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "MODULE")]
     pub command: Vec<OsString>,
 }
 

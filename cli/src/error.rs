@@ -40,6 +40,7 @@ pub enum Error {
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
     /// What was asked for makes no sense; the second is what to do.
+    #[cfg(feature = "sql")]
     #[error("{0}")]
     Usage(String, Option<String>),
 }
@@ -65,9 +66,11 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Config(e) => e.hint(),
+            Error::Runtime(timecraft_runtime::Error::Read { source, .. }) => unreadable(source),
             Error::Runtime(e) => e.hint(),
             #[cfg(feature = "sql")]
             Error::Sql(e) => e.hint(),
+            #[cfg(feature = "sql")]
             Error::Usage(_, hint) => hint.clone(),
             #[cfg(feature = "sql")]
             Error::Query(_) => None,
@@ -85,4 +88,18 @@ impl Error {
         };
         output.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     }
+}
+
+/// What to do about a module that cannot be read.
+fn unreadable(error: &io::Error) -> Option<String> {
+    let text = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "MODULE is the path of a .wasm or .wat file; options of timecraft stand before it"
+        }
+        io::ErrorKind::IsADirectory => {
+            "MODULE is the path of a .wasm or .wat file; a folder for the guest is given with --dir"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
 }

@@ -30,6 +30,7 @@ pub fn push(out: &mut String, c: char) {
 }
 
 /// One line: everything active is escaped, line breaks too.
+#[cfg(any(feature = "sql", test))]
 pub fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push(&mut out, c));

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod error;
 mod escape;
+mod nearest;
 #[cfg(feature = "sql")]
 mod output;
 mod printer;

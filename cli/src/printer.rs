@@ -1,7 +1,7 @@
 //! The one owner of standard output and standard error.
 //!
 //! Standard output carries data that can be piped; everything for people beside it goes to
-//! standard error. A reader that went away (`| head`) is no error: see [`Printer::is_broken_pipe`].
+//! standard error. A reader that went away (`| head`) is no failure: see [`Error::is_broken_pipe`].
 
 use std::env;
 use std::io::{self, IsTerminal, Write};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use timecraft_runtime::wasi::Directory;
 use timecraft_runtime::{Interrupter, Options, Recording, Source, run};
-use timecraft_segment::recorder::{LogOptions, Sync};
+use timecraft_segment::options::{LogOptions, Sync};
 use timecraft_segment::registry::Registry;
 
 const ROUNDS: usize = 11;

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use timecraft_segment::function::Function;
-use timecraft_segment::recorder::{LogOptions, Recorder};
+use timecraft_segment::options::LogOptions;
+use timecraft_segment::recorder::Recorder;
 use timecraft_segment::registry::Registry;
 use timecraft_segment::{
     Ended, Interrupt, Invoke, ModuleId, Preopen, ProcessEnd, ProcessId, ProcessStart, UnixNs, event,

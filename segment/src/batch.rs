@@ -117,7 +117,7 @@ pub(crate) struct Header {
     payload_raw: u32,
     payload_crc: u32,
     payload_zstd: bool,
-    open_bytes: u32,
+    pub(crate) open_bytes: u32,
     open_crc: u32,
     /// How many batches before this one hold earlier pieces of the record left open at the end.
     pub(crate) open_back: u32,
@@ -126,7 +126,7 @@ pub(crate) struct Header {
 impl Header {
     /// How many bytes follow the header.
     pub(crate) fn body_bytes(&self) -> u64 {
-        self.summary.calls_bytes + self.summary.payload_bytes + u64::from(self.open_bytes)
+        self.summary.calls_bytes + self.summary.payload_bytes + u64::from(self.open_bytes) + 1
     }
 
     /// Whether a record began in the buffer that this batch is made of, and did not end there.
@@ -193,6 +193,11 @@ impl Header {
                 ]
                 .iter()
                 .all(|&n| n <= MAX_SECTION)
+                    && h.summary
+                        .first_offset
+                        .0
+                        .checked_add(u64::from(h.summary.count))
+                        .is_some()
             })
             .ok_or("the batch header has sizes that cannot be")
     }
@@ -309,6 +314,9 @@ impl Encoder {
         let payload_zstd = compress(self.zstd.as_mut(), &calls.payload, out)?;
         let open_at = out.len();
         out.extend_from_slice(open.bytes);
+        let end = out.len();
+        // What a guest wrote must not end a file: it could be the end of a footer.
+        out.push(0);
 
         let mut summary = Summary::of(calls);
         summary.calls_bytes = (payload_at - calls_at) as u64;
@@ -320,8 +328,8 @@ impl Encoder {
             payload_raw: calls.payload.len() as u32,
             payload_crc: crc32c::crc32c(&out[payload_at..open_at]),
             payload_zstd,
-            open_bytes: (out.len() - open_at) as u32,
-            open_crc: crc32c::crc32c(&out[open_at..]),
+            open_bytes: (end - open_at) as u32,
+            open_crc: crc32c::crc32c(&out[open_at..end]),
             open_back: open.back,
         };
         out[start..start + HEADER_BYTES].copy_from_slice(&header.to_bytes());

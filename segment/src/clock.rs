@@ -31,10 +31,13 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Clock {
+        let counter = counter::is_the_kernels_clock();
+        // One right after the other: the first rate is taken from here.
+        let (started, anchor_ticks) = (Instant::now(), counter::read());
         Clock {
-            started: Instant::now(),
-            counter: counter::is_the_kernels_clock(),
-            anchor_ticks: counter::read(),
+            started,
+            counter,
+            anchor_ticks,
             anchor_ns: 0,
             window: 0,
             rate: 0,

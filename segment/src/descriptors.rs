@@ -77,9 +77,13 @@ impl Descriptors {
             }
         } else if is(row, "fd_renumber") {
             if let (Some(from), Some(to)) = (arg(0), arg(1))
-                && let Some(path) = self.paths.remove(&from)
+                && from != to
             {
-                self.paths.insert(to, path);
+                match self.paths.remove(&from) {
+                    Some(path) => self.paths.insert(to, path),
+                    // A descriptor that is no file takes the place of one.
+                    None => self.paths.remove(&to),
+                };
             }
         } else if let Some(opened) = opened_fd(row)
             && let (Some(dir), Some(fd)) = (arg(0), record.out(opened))

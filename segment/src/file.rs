@@ -18,6 +18,7 @@ use crate::descriptors::Descriptor;
 use crate::error::{Error, Result};
 use crate::event::{ProcessEnd, ProcessStart};
 use crate::ids::SegmentNumber;
+use crate::options::Sync;
 
 /// The ending of a segment's file name, after its number in eight digits.
 pub const EXTENSION: &str = "seg";
@@ -34,8 +35,6 @@ const END_MAGIC: [u8; 8] = *b"TCSEAL\r\n";
 const TRAILER: usize = 16;
 /// An entry of the index: position, then the batch's header.
 const INDEX_ENTRY: usize = 8 + HEADER_BYTES;
-/// No header or footer is larger, in bytes: what says that it is, is damaged.
-const MAX_JSON: usize = 64 << 20;
 
 /// What a segment says of itself, as JSON at its beginning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,11 +74,13 @@ impl SegmentWriter {
     /// Creates the file, which must not exist, readable by its user alone.
     pub(crate) fn create(folder: &Path, header: &SegmentHeader) -> Result<SegmentWriter> {
         let path = folder.join(file_name(SegmentNumber(header.segment)));
+        // It gets its name when it has its header, so that no reader finds half of one.
+        let new = path.with_extension("new");
         let file = File::options()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&path)
+            .open(&new)
             .map_err(Error::io("create", &path))?;
         let mut writer = SegmentWriter {
             path,
@@ -95,6 +96,7 @@ impl SegmentWriter {
         bytes.extend(crc32c::crc32c(&json).to_le_bytes());
         bytes.extend(json);
         writer.append(&bytes)?;
+        std::fs::rename(&new, &writer.path).map_err(Error::io("create", &writer.path))?;
         Ok(writer)
     }
 
@@ -131,8 +133,8 @@ impl SegmentWriter {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
 
-    /// Writes the footer.
-    pub(crate) fn seal(mut self, end: Option<&ProcessEnd>) -> Result<()> {
+    /// Writes the footer, and waits until the disk has it where that is asked for.
+    pub(crate) fn seal(mut self, end: Option<&ProcessEnd>, sync: Sync) -> Result<()> {
         let json = to_json(&FooterJson { end: end.cloned() }, &self.path)?;
         let mut footer = Vec::with_capacity(self.index.len() * INDEX_ENTRY + json.len() + 32);
         footer.extend(FOOTER_MAGIC);
@@ -148,7 +150,12 @@ impl SegmentWriter {
         footer.extend(length.to_le_bytes());
         footer.extend(crc.to_le_bytes());
         footer.extend(END_MAGIC);
-        self.append(&footer)
+        self.append(&footer)?;
+        if sync == Sync::None {
+            Ok(())
+        } else {
+            self.sync()
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
@@ -365,9 +372,7 @@ impl SegmentReader {
                 + HEADER_BYTES as u64
                 + header.summary.calls_bytes
                 + header.summary.payload_bytes;
-            let length =
-                header.body_bytes() - header.summary.calls_bytes - header.summary.payload_bytes;
-            let piece = read.section(at, length as usize)?;
+            let piece = read.section(at, header.open_bytes as usize)?;
             batch::check_open(header, &piece)
                 .map_err(|what| Error::damaged(&self.path, at, what))?;
             pieces.extend(piece);
@@ -391,7 +396,8 @@ impl Read<'_> {
     }
 
     fn section(&self, at: u64, length: usize) -> Result<Vec<u8>> {
-        if at + length as u64 > self.length {
+        let end = at.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.length) {
             return Err(Error::damaged(self.path, at, "the file ends too early"));
         }
         let mut bytes = vec![0; length];
@@ -416,7 +422,7 @@ impl Read<'_> {
             return Ok(None);
         }
         let length = length as usize;
-        if length > MAX_JSON || first + length as u64 > at {
+        if first + length as u64 > at {
             return Err(Error::damaged(
                 self.path,
                 at,

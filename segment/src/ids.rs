@@ -15,7 +15,7 @@ impl Offset {
     /// The offset `n` records later.
     #[must_use]
     pub fn plus(self, n: u64) -> Offset {
-        Offset(self.0 + n)
+        Offset(self.0.saturating_add(n))
     }
 }
 
@@ -90,7 +90,12 @@ impl ProcessId {
     #[must_use]
     pub fn time(self) -> UnixNs {
         let (s, ns) = self.0.get_timestamp().map_or((0, 0), |t| t.to_unix());
-        UnixNs(i64::try_from(s).unwrap_or(0).saturating_mul(1_000_000_000) + i64::from(ns))
+        UnixNs(
+            i64::try_from(s)
+                .unwrap_or(0)
+                .saturating_mul(1_000_000_000)
+                .saturating_add(i64::from(ns)),
+        )
     }
 
     /// The id's sixteen bytes, in network order.

@@ -43,7 +43,10 @@ pub mod error;
 pub mod event;
 pub mod file;
 pub mod function;
+mod handover;
 pub mod ids;
+pub mod options;
+mod packer;
 pub mod record;
 pub mod recorder;
 pub mod registry;
@@ -61,7 +64,8 @@ pub use event::{
     Ended, Engine, Event, GrowFailed, Interrupt, Invoke, Limits, Preopen, ProcessEnd, ProcessStart,
 };
 pub use ids::{ElapsedNs, FunctionId, ModuleId, Offset, ProcessId, SegmentNumber, UnixNs};
+pub use options::{LogOptions, Sync};
 pub use record::{Outcome, Record};
-pub use recorder::{LogOptions, Recorder, Sync};
+pub use recorder::Recorder;
 pub use registry::Registry;
 pub use snapshot::{Chunk, LogState, SegmentInfo, Snapshot};

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::ids::{ModuleId, ProcessId, SegmentNumber, UnixNs};
@@ -69,7 +70,7 @@ impl Registry {
         to: Option<UnixNs>,
     ) -> Result<Vec<ProcessId>> {
         // Ids count milliseconds.
-        let from = from.map(|t| UnixNs(t.0 - t.0.rem_euclid(1_000_000)));
+        let from = from.map(|t| UnixNs(t.0.saturating_sub(t.0.rem_euclid(1_000_000))));
         let (first_date, last_date) = (from.map(UnixNs::date), to.map(UnixNs::date));
         let mut ids = Vec::new();
         let root = self.root.join("processes");
@@ -231,7 +232,9 @@ pub(crate) fn private_folder(path: &Path) -> Result<()> {
 
 /// Puts a whole file in place at once.
 fn put_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{count}.new", std::process::id()));
     let write = || {
         let mut file: File = File::options()
             .write(true)

@@ -167,7 +167,7 @@ impl Snapshot {
             }
             let last = readers.iter().rev().find(|r| !r.is_empty());
             let open = last.map_or(Ok(Vec::new()), SegmentReader::open_pieces)?;
-            let calls = tail.records(next, &open, folder)?;
+            let calls = tail.records(process, next, &open, folder)?;
             if !calls.is_empty() {
                 contiguous(process, next, calls.first_offset)?;
                 next = calls.end_offset();
@@ -278,18 +278,9 @@ fn open_segments(folder: &Path) -> Result<Vec<SegmentReader>> {
     let segments = names.iter().filter(|name| name.ends_with(&suffix));
     let mut readers = Vec::new();
     for name in segments {
-        match SegmentReader::open(&folder.join(name)) {
-            Ok(reader) => readers.push(reader),
-            // A segment is created before its header is written: as the last of a log it is empty.
-            Err(Error::NotOurs { path, .. }) if is_new(&path) => {}
-            Err(e) => return Err(e),
-        }
+        readers.push(SegmentReader::open(&folder.join(name))?);
     }
     Ok(readers)
-}
-
-fn is_new(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|m| m.len() == 0)
 }
 
 fn contiguous(process: ProcessId, next: Offset, found: Offset) -> Result<()> {

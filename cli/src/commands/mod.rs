@@ -100,6 +100,7 @@ fn finish(printer: &Printer, result: Result<ExitStatus, Error>, failure: ExitSta
         Err(error) => {
             printer.report(&error);
             match error {
+                #[cfg(feature = "sql")]
                 Error::Usage(..) => ExitStatus::Usage,
                 _ => failure,
             }

@@ -19,6 +19,7 @@ use crate::args::{self, Run};
 use crate::commands::ExitStatus;
 use crate::config::Config;
 use crate::error::Error;
+use crate::escape;
 use crate::printer::Printer;
 
 /// Runs the guest to its end. The status is its own.
@@ -70,7 +71,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     Ok(conclude(printer, &report?))
 }
 
-/// The guest's name for itself is its file's name, as a shell would have it.
+/// The guest's first argument is its module as it was typed, as a shell would have it.
 fn guest_args(command: &[OsString]) -> Vec<Vec<u8>> {
     command.iter().map(|arg| arg.clone().into_vec()).collect()
 }
@@ -184,6 +185,7 @@ fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
     let status = match &report.end {
         End::Exit(code) => ExitStatus::guest(*code),
         End::Trap(trap) => {
+            let trap = escape::lines(&trap.to_string());
             printer.note(&format!(
                 "{} the guest trapped: {trap}",
                 printer.paint("31;1", "error:")

@@ -33,6 +33,14 @@ pub fn sql(
         })?;
     let session = Session::new(SessionOptions::new(Registry::at(&config.registry.path)))?;
     let context = session.context();
+    // So that the engine can say where in the query a mistake is.
+    let state = context.state_ref();
+    state
+        .write()
+        .config_mut()
+        .options_mut()
+        .sql_parser
+        .collect_spans = true;
     let Some(query) = query(&args)? else {
         if args.format.is_some() || args.to.is_some() {
             return Err(Error::Usage(
@@ -45,15 +53,22 @@ pub fn sql(
         shell::shell(printer, &runtime, context, folder.as_deref(), &args.param)?;
         return Ok(ExitStatus::Success);
     };
-    let statements = exec::parse(&query)?;
-    if statements.is_empty() {
-        return Err(Error::Usage("the query is empty".to_owned(), None));
-    }
+    let statements = match exec::parse(context, &query) {
+        Err(SqlError::Empty) => return Err(Error::Usage("the query is empty".to_owned(), None)),
+        statements => statements?,
+    };
     let output = Output::open(printer, args.format, args.to.as_deref())?;
-    match runtime.block_on(exec::run(context, statements, &args.param, &output)) {
+    let run = exec::run(context, &query, statements, &args.param, &output);
+    match runtime.block_on(run) {
         Ok(_) => output.keep()?,
-        Err(SqlError::Cancelled) => return Ok(ExitStatus::signal(INTERRUPT)),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            // What the engine still computes is of no use, and not waited for.
+            runtime.shutdown_background();
+            return match error {
+                SqlError::Cancelled => Ok(ExitStatus::signal(INTERRUPT)),
+                error => Err(error.into()),
+            };
+        }
     }
     Ok(ExitStatus::Success)
 }

@@ -1,4 +1,7 @@
 //! Cells with a delimiter between them, and a header: CSV (RFC 4180) and TSV.
+//!
+//! RFC 4180 ends lines with CRLF; everything that reads it takes a line feed, and the tools of a
+//! pipe want one.
 
 use std::io::Write;
 
@@ -12,7 +15,6 @@ use crate::escape;
 pub struct Delimited<W: Write> {
     out: W,
     delimiter: char,
-    /// RFC 4180 ends lines with CRLF; everything that reads it takes a line feed, and so do pipes.
     numbers: Vec<bool>,
 }
 
@@ -76,7 +78,8 @@ impl<W: Write> Rows for Delimited<W> {
                 })
                 .collect();
             self.line(&texts)
-        })
+        })?;
+        Ok(self.out.flush()?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ArrowError> {

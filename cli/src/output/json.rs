@@ -49,7 +49,8 @@ impl<W: Write> Rows for Json<W> {
         let text = String::from_utf8_lossy(&lines);
         let text = escape::json(&text);
         if !self.array {
-            return Ok(self.out.write_all(text.as_bytes())?);
+            self.out.write_all(text.as_bytes())?;
+            return Ok(self.out.flush()?);
         }
         for line in text.lines() {
             let before = if std::mem::replace(&mut self.any, true) {
@@ -59,7 +60,7 @@ impl<W: Write> Rows for Json<W> {
             };
             write!(self.out, "{before}{line}")?;
         }
-        Ok(())
+        Ok(self.out.flush()?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ArrowError> {

@@ -38,7 +38,8 @@ impl<W: Write> Rows for Markdown<W> {
                 write!(self.out, "| {} ", text(cell.as_deref().unwrap_or_default()))?;
             }
             Ok(writeln!(self.out, "|")?)
-        })
+        })?;
+        Ok(self.out.flush()?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ArrowError> {

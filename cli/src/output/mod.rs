@@ -24,7 +24,8 @@ use crate::printer::Printer;
 
 /// Takes the rows of one result.
 pub trait Rows {
-    /// Some rows, all of the result's schema.
+    /// Some rows, all of the result's schema. Where the format is text they are out when this
+    /// returns, so that somebody can watch a long query.
     fn batch(&mut self, batch: &RecordBatch) -> Result<(), ArrowError>;
     /// There are no more.
     fn finish(self: Box<Self>) -> Result<(), ArrowError>;
@@ -46,6 +47,37 @@ enum Destination {
         temporary: PathBuf,
         file: File,
     },
+    /// A pipe or a device: nothing can be put in its place.
+    Special(File),
+}
+
+impl Destination {
+    fn at(path: &Path) -> io::Result<Destination> {
+        // A link stays, and what it leads to is replaced.
+        let path = match path.canonicalize() {
+            Ok(path) => path,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(e) => return Err(e),
+        };
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(metadata) if !metadata.is_file() => {
+                return Ok(Destination::Special(
+                    File::options().write(true).open(&path)?,
+                ));
+            }
+            _ => {}
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = File::create(&temporary)?;
+        Ok(Destination::File {
+            path,
+            temporary,
+            file,
+        })
+    }
 }
 
 impl Output {
@@ -74,20 +106,11 @@ impl Output {
                 to: Destination::Stdout,
             });
         };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let failed = |source| Error::File {
+        let to = Destination::at(path).map_err(|source| Error::File {
             doing: "create",
             path: path.to_owned(),
             source,
-        };
-        let file = File::create(&temporary).map_err(failed)?;
-        let to = Destination::File {
-            path: path.to_owned(),
-            temporary,
-            file,
-        };
+        })?;
         Ok(Output {
             format,
             local_times: false,
@@ -117,6 +140,7 @@ impl Output {
         let (out, seekable): (Box<dyn Write + Send>, bool) = match &self.to {
             Destination::Stdout => (Box::new(BufWriter::new(io::stdout())), false),
             Destination::File { file, .. } => (Box::new(BufWriter::new(file.try_clone()?)), true),
+            Destination::Special(file) => (Box::new(BufWriter::new(file.try_clone()?)), false),
         };
         Ok(match self.format {
             Format::Table => Box::new(table::Table::new(out, schema, self.local_times)),

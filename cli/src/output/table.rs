@@ -16,7 +16,7 @@ use crate::escape;
 /// How many rows the widths are taken from.
 const MEASURED_ROWS: usize = 1000;
 
-/// Lines of a cell, and whether it stands to the right.
+/// The lines of a cell.
 type Cell = Vec<String>;
 
 pub struct Table<W: Write> {
@@ -82,6 +82,7 @@ impl<W: Write> Rows for Table<W> {
                 .iter()
                 .map(|c| {
                     let text = escape::lines(c.as_deref().unwrap_or_default());
+                    let text = text.strip_suffix('\n').unwrap_or(&text);
                     text.split('\n').map(str::to_owned).collect()
                 })
                 .collect();
@@ -96,7 +97,7 @@ impl<W: Write> Rows for Table<W> {
         if self.first.len() >= MEASURED_ROWS {
             self.begin()?;
         }
-        Ok(())
+        Ok(self.out.flush()?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ArrowError> {

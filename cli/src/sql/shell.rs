@@ -3,6 +3,8 @@
 //! Reading a line is rustyline's, highlighting and the check whether a statement is whole are
 //! datafusion-cli's. Ctrl-C cancels what runs or empties the line; Ctrl-D leaves.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,7 +17,7 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Context, Editor, Helper};
+use rustyline::{CompletionType, Context, Editor, Helper};
 use tokio::runtime::Runtime;
 
 use super::{SqlError, exec};
@@ -41,8 +43,12 @@ pub fn shell(
     folder: Option<&Path>,
     parameters: &[(String, String)],
 ) -> Result<(), SqlError> {
+    // As in other shells: what is common to the candidates is filled in, and then they are listed.
+    let config = rustyline::Config::builder()
+        .completion_type(CompletionType::List)
+        .build();
     let mut editor: Editor<ShellHelper, DefaultHistory> =
-        Editor::new().map_err(SqlError::Terminal)?;
+        Editor::with_config(config).map_err(SqlError::Terminal)?;
     editor.set_helper(Some(ShellHelper {
         inner: CliHelper::new(&Dialect::Generic, printer.colors()),
         words: words(runtime, context),
@@ -75,8 +81,8 @@ pub fn shell(
                     Command::Sql(sql) => sql,
                 };
                 let since = Instant::now();
-                let result = exec::parse(&sql).and_then(|statements| {
-                    runtime.block_on(exec::run(context, statements, parameters, &output))
+                let result = exec::parse(context, &sql).and_then(|statements| {
+                    runtime.block_on(exec::run(context, &sql, statements, parameters, &output))
                 });
                 match result {
                     Ok(rows) => printer.note(&format!(
@@ -94,7 +100,7 @@ pub fn shell(
     }
     if let (Some(path), Some(folder)) = (&history, folder) {
         // Losing a history is no failure of what was asked.
-        let _ = std::fs::create_dir_all(folder);
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         let _ = editor.save_history(path);
     }
     Ok(())

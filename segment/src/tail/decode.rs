@@ -32,6 +32,8 @@ struct OpenRecord {
     begin: Vec<u8>,
     begun: bool,
     end: Vec<u8>,
+    /// Which use of a buffer the last piece stood in, its low bits.
+    last: u16,
 }
 
 struct Entry<'a> {
@@ -100,9 +102,11 @@ impl Decoder {
             if self.open.is_none()
                 && entry.kind == BEGIN
                 && !entry.more
+                && !entry.continued
                 && let Ok(end) = self::entry(&buffer[position..], sequence)
                 && end.kind == END
                 && !end.more
+                && !end.continued
                 && end.offset == entry.offset
             {
                 position += ENTRY_HEADER + end.content.len();
@@ -164,13 +168,17 @@ impl Decoder {
 
     fn extend(&mut self, entry: &Entry<'_>) -> Result<(), &'static str> {
         let open = self.open.get_or_insert_default();
+        if entry.continued && entry.sequence != open.last.wrapping_add(1) {
+            return Err("a piece of a record is missing");
+        }
+        open.last = entry.sequence;
         match entry.kind {
-            BEGIN if !open.begun => {
+            BEGIN if !open.begun && entry.continued != open.begin.is_empty() => {
                 open.begin.extend_from_slice(entry.content);
                 open.begun = !entry.more;
                 Ok(())
             }
-            END if open.begun => {
+            END if open.begun && entry.continued != open.end.is_empty() => {
                 open.end.extend_from_slice(entry.content);
                 Ok(())
             }

@@ -93,6 +93,15 @@ impl TailMap {
         unsafe { self.map.as_mut_ptr().add(at) }
     }
 
+    /// How many bytes of a buffer are published; none before the owner has taken it for this use.
+    pub(crate) fn committed(&self, sequence: u64) -> usize {
+        let header = self.header(sequence);
+        if header.sequence.load(Ordering::Acquire) != sequence {
+            return 0;
+        }
+        header.committed.load(Ordering::Acquire) as usize
+    }
+
     /// Makes a part of the buffers resident and writable without changing it. False at the end, and
     /// where the system cannot (before Linux 5.14): then each page is made when it is first used.
     pub(crate) fn touch(&self, at: usize, length: usize) -> bool {
@@ -111,7 +120,7 @@ impl TailMap {
     /// The caller is the thread that gives buffers back, and gives this one back only after the
     /// last use of the slice.
     pub(crate) unsafe fn published(&self, sequence: u64) -> &[u8] {
-        let committed = self.header(sequence).committed.load(Ordering::Acquire) as usize;
+        let committed = self.committed(sequence);
         // SAFETY: bytes below `committed` were written before the release store that this load saw,
         // and are not written again before the buffer is given back, which the caller rules out.
         unsafe { std::slice::from_raw_parts(self.data(sequence), committed.min(self.buffer_bytes)) }
@@ -148,7 +157,9 @@ impl Owner {
     #[inline]
     pub(crate) fn unpublished(&mut self, sequence: u64, from: usize) -> &mut [u8] {
         debug_assert!(from as u64 >= self.map.header(sequence).committed.load(Ordering::Relaxed));
-        let length = self.map.buffer_bytes.saturating_sub(from);
+        // Past the end, where a failed writer stands, there is room for nothing.
+        let from = from.min(self.map.buffer_bytes);
+        let length = self.map.buffer_bytes - from;
         // SAFETY: `self` is the only owner and is borrowed for as long as the slice lives, so there
         // is no other writer; readers stay below `committed`, which is at most `from`: the writer
         // only ever publishes up to a position that it then continues from.

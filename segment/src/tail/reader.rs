@@ -17,7 +17,7 @@ use super::{
 use crate::calls::Calls;
 use crate::codec::Cursor;
 use crate::error::{Error, Result};
-use crate::ids::Offset;
+use crate::ids::{Offset, ProcessId};
 
 /// What the tail of a process held at one moment.
 pub(crate) struct TailCopy {
@@ -48,21 +48,23 @@ impl TailCopy {
             let mut c = Cursor::new(&bytes);
             Ok((c.u64().unwrap_or(0), c.u64().unwrap_or(0)))
         };
-        let mut sequences = Vec::new();
+        // Buffers are taken in turn, so the newest sequence that any header says tells which those
+        // before it are. One whose header says another was given back, and a buffer is given back
+        // only after all before it: what was copied so far is in a segment too.
+        let mut newest = 0;
         for i in 0..layout.buffers {
-            let (sequence, _) = header(i)?;
-            if sequence != 0 {
-                sequences.push((sequence, i));
-            }
+            newest = newest.max(header(i)?.0);
         }
-        sequences.sort_unstable();
+        let oldest = newest.saturating_sub(layout.buffers as u64 - 1).max(1);
         let mut buffers = Vec::new();
-        for (sequence, i) in sequences {
+        for sequence in oldest..=newest {
+            let i = (sequence % layout.buffers as u64) as usize;
             let (before, committed) = header(i)?;
-            let committed = committed as usize;
             if before != sequence {
+                buffers.clear();
                 continue;
             }
+            let committed = usize::try_from(committed).unwrap_or(usize::MAX);
             if committed > layout.buffer_bytes {
                 let at = HEADERS_AT + i as u64 * BUFFER_HEADER;
                 return Err(Error::damaged(
@@ -77,14 +79,9 @@ impl TailCopy {
                 .map_err(Error::io("read", &path))?;
             if header(i)?.0 == sequence {
                 buffers.push((sequence, bytes));
+            } else {
+                buffers.clear();
             }
-        }
-        // A buffer that was given back during the copy is in a segment with all before it.
-        let gap = buffers
-            .windows(2)
-            .rposition(|pair| pair[1].0 != pair[0].0 + 1);
-        if let Some(gap) = gap {
-            buffers.drain(..=gap);
         }
         Ok(Some(TailCopy {
             live,
@@ -95,7 +92,13 @@ impl TailCopy {
 
     /// The records from `next` on, which is the offset after the last batch of the segments;
     /// `open` are the pieces of the record that was open when that batch was written.
-    pub(crate) fn records(&self, next: Offset, open: &[u8], path: &Path) -> Result<Calls> {
+    pub(crate) fn records(
+        &self,
+        process: ProcessId,
+        next: Offset,
+        open: &[u8],
+        path: &Path,
+    ) -> Result<Calls> {
         let path = path.join(FILE_NAME);
         let mut calls = Calls::new(next);
         // A whole buffer may lie before `next`: its batch is in the segment already.
@@ -104,6 +107,13 @@ impl TailCopy {
             let mut piece = Calls::new(next);
             if let Some(at) = decoder.next_offset() {
                 piece.first_offset = at;
+            } else if i == 0 && first_offset(bytes).is_some_and(|first| first > next) {
+                // The segments that were listed do not reach the copy yet, or not any more.
+                return Err(Error::Gap {
+                    process,
+                    before: Offset(next.0.saturating_sub(1)),
+                    after: first_offset(bytes).unwrap_or(next),
+                });
             } else if i == 0 && continues(bytes, next) {
                 decoder = Decoder::new(Some(next));
                 decoder
@@ -145,11 +155,17 @@ fn append_from(calls: &mut Calls, piece: &Calls, next: Offset) {
     }
 }
 
+/// The offset of the record that a buffer begins with, or in.
+fn first_offset(buffer: &[u8]) -> Option<Offset> {
+    let header = buffer.first_chunk::<ENTRY_HEADER>()?;
+    Cursor::new(&header[8..]).u64().map(Offset)
+}
+
 /// Whether a buffer begins inside the record `next`, and not with its beginning.
 fn continues(buffer: &[u8], next: Offset) -> bool {
     buffer
         .first_chunk::<ENTRY_HEADER>()
-        .is_some_and(|header| header[4] & !MORE != BEGIN && header[8..] == next.0.to_le_bytes())
+        .is_some_and(|header| header[4] & !MORE != BEGIN && first_offset(buffer) == Some(next))
 }
 
 struct Layout {
@@ -215,7 +231,8 @@ impl Layout {
         match self.synced {
             None => self.buffer_bytes,
             Some((synced, committed)) => match sequence.cmp(&synced) {
-                std::cmp::Ordering::Less => self.buffer_bytes,
+                // Its segment was synced first; its pages may be of a later use.
+                std::cmp::Ordering::Less => 0,
                 std::cmp::Ordering::Equal => committed as usize,
                 std::cmp::Ordering::Greater => 0,
             },
@@ -237,7 +254,7 @@ fn lock_is_free(file: &File) -> bool {
 pub(crate) fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     text.trim()
-        .parse::<crate::ids::ProcessId>()
+        .parse::<ProcessId>()
         .map_or([0; 16], |id| *id.as_bytes())
 }
 

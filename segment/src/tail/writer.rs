@@ -20,6 +20,13 @@ pub(crate) trait Buffers {
     fn next(&self, sequence: u64) -> bool;
 }
 
+/// Whether the beginning of the open record is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    No,
+    Yes,
+}
+
 /// The write position in the tail.
 pub(crate) struct TailWriter<B> {
     owner: Owner,
@@ -32,6 +39,8 @@ pub(crate) struct TailWriter<B> {
     entry: usize,
     kind: u8,
     offset: Offset,
+    /// Between `begin` and `finish`: whether the beginning is published.
+    open: Option<Published>,
     /// No buffer will come any more: what is appended from now on is lost.
     failed: bool,
 }
@@ -48,6 +57,7 @@ impl<B: Buffers> TailWriter<B> {
             entry: 0,
             kind: 0,
             offset: Offset(0),
+            open: None,
             failed: false,
         }
     }
@@ -62,6 +72,11 @@ impl<B: Buffers> TailWriter<B> {
         self.offset
     }
 
+    /// How far the open record is, where one is open.
+    pub(crate) fn open_record(&self) -> Option<Published> {
+        self.open
+    }
+
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -69,6 +84,7 @@ impl<B: Buffers> TailWriter<B> {
     /// Opens a record.
     #[inline]
     pub(crate) fn begin(&mut self, start: u64, function: FunctionId, args: &[u64]) {
+        self.open = Some(Published::No);
         self.open(BEGIN);
         let mut fixed = [0; BEGIN_FIXED];
         fixed[..8].copy_from_slice(&start.to_le_bytes());
@@ -97,6 +113,7 @@ impl<B: Buffers> TailWriter<B> {
     pub(crate) fn publish_begin(&mut self) {
         self.close(0);
         self.publish();
+        self.open = Some(Published::Yes);
         self.open(END);
     }
 
@@ -131,6 +148,7 @@ impl<B: Buffers> TailWriter<B> {
         self.put(&trailer);
         self.close(0);
         self.publish();
+        self.open = None;
         self.offset = self.offset.plus(1);
     }
 

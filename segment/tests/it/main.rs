@@ -3,5 +3,6 @@
 
 mod formats;
 mod live;
+mod regressions;
 mod support;
 mod written;

@@ -1,0 +1,183 @@
+//! What once went wrong, each with its reason.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use timecraft_segment::testing::process_start;
+use timecraft_segment::{LogOptions, LogState, Offset, Outcome, Projection, describe};
+
+use crate::support::{Log, clock_time_get, exited, fd_write, id, small};
+
+/// The record that was open was published without its header, and no reader could get past it.
+#[test]
+fn a_log_that_is_dropped_or_closed_inside_a_call_stays_readable() {
+    for published in [false, true] {
+        let log = Log::new();
+        let (process, mut recorder) = log.record(&small());
+        clock_time_get(&mut recorder, 1);
+        recorder.begin(id("fd_read"), &[0, 0, 1, 0]).unwrap();
+        if published {
+            recorder.publish().unwrap();
+            recorder.close(&exited(0)).unwrap();
+        } else {
+            drop(recorder);
+        }
+        let (snapshot, all) = log.read(process);
+        assert_eq!(snapshot.state(), LogState::Ended);
+        let record = all[0].get(2).unwrap();
+        assert_eq!(record.outcome, Outcome::Interrupted);
+    }
+}
+
+/// The packer's deadline overflowed, it panicked, and the guest waited for ever.
+#[test]
+fn a_segment_may_have_any_age() {
+    let log = Log::new();
+    let options = LogOptions {
+        segment_age: Duration::MAX,
+        ..small()
+    };
+    let (process, mut recorder) = log.record(&options);
+    for _ in 0..1000 {
+        fd_write(&mut recorder, 1, &[1; 100], 100);
+    }
+    recorder.close(&exited(0)).unwrap();
+    assert_eq!(log.read(process).0.end_offset(), Offset(1002));
+}
+
+/// A buffer taken between the looks at two headers left a hole in the copy, over which the pieces of
+/// a large record were joined.
+#[test]
+fn large_records_are_whole_or_in_flight_while_many_buffers_turn() {
+    let log = Log::new();
+    let (process, mut recorder) = log.record(&LogOptions {
+        buffers: 64,
+        segment_bytes: 64 << 20,
+        ..small()
+    });
+    let pattern = |i: u64| -> Vec<u8> {
+        (0..37_500_u32)
+            .flat_map(|w| (w ^ ((i as u32) << 20)).to_le_bytes())
+            .collect()
+    };
+    let (done, returned) = (AtomicBool::new(false), AtomicU64::new(1));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..150 {
+                let data = pattern(i);
+                fd_write(&mut recorder, 1, &data, data.len());
+                returned.store(i + 2, Ordering::SeqCst);
+                // The packer runs dry, so that buffers are free and the writer is fast.
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        while !done.load(Ordering::SeqCst) {
+            let before = returned.load(Ordering::SeqCst);
+            let snapshot = log.registry.snapshot(process).unwrap();
+            assert!(
+                snapshot.end_offset().0 >= before,
+                "a returned record is missing"
+            );
+            for chunk in snapshot.chunks_from(Offset(before.saturating_sub(2))) {
+                for r in chunk.read(Projection::ALL).unwrap().iter() {
+                    if r.function == id("fd_write") {
+                        assert!(
+                            describe::sent(&r) == Some(&pattern(r.offset.0 - 1)),
+                            "{r:?}"
+                        );
+                    }
+                }
+            }
+        }
+    });
+    recorder.close(&exited(0)).unwrap();
+}
+
+/// A segment that was being written ended in the guest's bytes, and those in what ends a footer.
+#[test]
+fn a_guest_cannot_write_the_end_of_a_file() {
+    for shift in 0..8 {
+        let log = Log::new();
+        let (process, mut recorder) = log.record(&small());
+        let mut data = vec![b'x'; shift];
+        while data.len() < 6000 {
+            data.extend(b"TCSEAL\r\n");
+        }
+        fd_write(&mut recorder, 1, &data, data.len());
+        while log.read(process).0.segments()[0].path.ends_with("tail") {
+            std::thread::yield_now();
+        }
+        assert_eq!(log.read(process).0.state(), LogState::Live);
+        recorder.close(&exited(0)).unwrap();
+    }
+}
+
+/// A descriptor that the table does not know took the place of one that it does.
+#[test]
+fn renumbering_an_unknown_descriptor_forgets_the_path_of_its_target() {
+    let log = Log::new();
+    let (process, mut recorder) = log.record(&small());
+    recorder.begin(id("fd_renumber"), &[9, 3]).unwrap();
+    recorder.publish().unwrap();
+    recorder.finish(Outcome::Returned, 0).unwrap();
+    recorder.close(&exited(0)).unwrap();
+    let (_, all) = log.read(process);
+    let mut table = timecraft_segment::descriptors::Descriptors::at_start(&process_start());
+    assert_eq!(table.path(3), Some("/data"));
+    table.apply(&all[0].get(1).unwrap());
+    assert_eq!(table.path(3), None);
+}
+
+/// Two threads wrote to one temporary file.
+#[test]
+fn threads_may_put_one_module_at_once() {
+    let log = Log::new();
+    let modules: Vec<Vec<u8>> = (0..40_u8)
+        .map(|i| [b"\0asm\x01\0\0\0", &[i; 5000][..]].concat())
+        .collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                modules
+                    .iter()
+                    .for_each(|m| drop(log.registry.put_module(m).unwrap()))
+            });
+        }
+    });
+    assert_eq!(log.registry.module_ids().unwrap().len(), modules.len());
+}
+
+/// The time of the largest id overflowed.
+#[test]
+fn any_id_can_be_asked_for() {
+    let log = Log::new();
+    assert!(
+        log.registry
+            .find("ffffffff-ffff-7fff-bfff-ffffffffffff")
+            .is_err()
+    );
+}
+
+/// Each batch of such a record began a segment of its own, with all pieces so far.
+#[test]
+fn a_record_larger_than_a_segment_does_not_multiply() {
+    let log = Log::new();
+    let (process, mut recorder) = log.record(&LogOptions {
+        segment_bytes: 8192,
+        ..small()
+    });
+    let noise: Vec<u8> = (0..1_000_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    fd_write(&mut recorder, 1, &noise, noise.len());
+    recorder.close(&exited(0)).unwrap();
+    let stored: u64 = log
+        .read(process)
+        .0
+        .segments()
+        .iter()
+        .map(|s| s.stored_bytes)
+        .sum();
+    assert!(stored < 4_000_000, "{stored} bytes");
+}
