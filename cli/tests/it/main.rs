@@ -4,10 +4,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+#[cfg(feature = "sql")]
+mod live;
+#[cfg(feature = "sql")]
+mod readme;
+#[cfg(all(feature = "sql", feature = "real-guests"))]
+mod real_guests;
 mod run;
 #[cfg(feature = "sql")]
 mod shell;
 mod signals;
 #[cfg(feature = "sql")]
 mod sql;
+#[cfg(feature = "sql")]
+mod strace;
 mod support;

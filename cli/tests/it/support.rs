@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -68,6 +68,7 @@ impl Dir {
             dir: self,
             command,
             stdin: None,
+            stdout: None,
         }
     }
 }
@@ -77,9 +78,27 @@ pub struct Cmd<'a> {
     dir: &'a Dir,
     command: Command,
     stdin: Option<Vec<u8>>,
+    stdout: Option<Stdio>,
 }
 
 impl Cmd<'_> {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Standard output goes here when it is spawned.
+    #[cfg(feature = "sql")]
+    pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.stdout = Some(to.into());
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
@@ -94,7 +113,8 @@ impl Cmd<'_> {
 
     /// Starts it, with pipes for all that it says.
     pub fn spawn(mut self) -> Child {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdout = self.stdout.take().unwrap_or_else(Stdio::piped);
+        self.command.stdout(stdout).stderr(Stdio::piped());
         self.command.spawn().unwrap()
     }
 
@@ -115,12 +135,7 @@ impl Cmd<'_> {
         if let Some(feeder) = feeder {
             feeder.join().unwrap();
         }
-        let said = Said {
-            root,
-            status: output.status.code(),
-            stdout: output.stdout,
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        };
+        let said = Said::of(root, output);
         assert_eq!(said.status, Some(status), "{}", said.transcript());
         said
     }
@@ -135,6 +150,20 @@ pub struct Said {
 }
 
 impl Said {
+    pub fn of(root: PathBuf, output: Output) -> Said {
+        Said {
+            root,
+            status: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[cfg(feature = "sql")]
+    pub fn status(&self) -> Option<i32> {
+        self.status
+    }
+
     pub fn out(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
@@ -166,6 +195,14 @@ impl Said {
 /// Holds what a command said against a snapshot in `snapshots`, without what varies.
 #[macro_export]
 macro_rules! snapshot {
+    ($name:expr, $said:expr) => {
+        $crate::snapshot_text!($name, $said.transcript())
+    };
+}
+
+/// The same of a text.
+#[macro_export]
+macro_rules! snapshot_text {
     ($name:expr, $said:expr) => {{
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path("snapshots");
@@ -174,7 +211,7 @@ macro_rules! snapshot {
         for (pattern, replacement) in $crate::support::VARIES {
             settings.add_filter(pattern, *replacement);
         }
-        settings.bind(|| insta::assert_snapshot!($name, $said.transcript()));
+        settings.bind(|| insta::assert_snapshot!($name, $said));
     }};
 }
 
