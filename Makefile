@@ -17,12 +17,12 @@ demo: build ## run a real guest, record it, and ask three questions about it
 
 test: testdata ## every test, with real guests and real parts
 	$(MAKE) -C testdata verify
-	cargo test --locked --workspace --all-targets --features real-guests
+	cargo test --locked --workspace --lib --bins --tests --features real-guests
 	cargo test --locked --workspace --doc
 	scripts/capture-build.sh tree
 
 check: ## the tests for every save: Rust alone, no root
-	cargo test --locked --workspace --all-targets
+	cargo test --locked --workspace --lib --bins --tests
 
 lint: ## format and clippy, with warnings denied
 	cargo fmt --all --check
@@ -42,7 +42,7 @@ bench: ## measure, and print the tables of BENCHMARKS.md
 	scripts/bench.sh
 
 soak: ## what takes minutes
-	cargo test --locked --workspace --all-targets --features real-guests -- --ignored soak
+	cargo test --locked --workspace --lib --bins --tests --features real-guests -- --ignored soak
 
 clean: ## remove what was built
 	cargo clean
