@@ -82,11 +82,13 @@ pub struct Cmd<'a> {
 }
 
 impl Cmd<'_> {
+    #[cfg(feature = "sql")]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
+    #[cfg(feature = "sql")]
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.command.args(args);
         self
