@@ -9,8 +9,10 @@ TIMECRAFT = $(CARGO_TARGET_DIR)/debug/timecraft
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-build: ## build the binary, in the profile of the tests
-	cargo build --locked -p timecraft
+# The tests bring features to shared dependencies, and another set of features is another ten minutes:
+# the binary is built with them, once for `make demo` and `make test`.
+build: ## build the binary and the tests
+	cargo build --locked --workspace --bins --tests --features real-guests
 
 demo: build ## run a real guest, record it, and ask three questions about it
 	@scripts/demo.sh $(TIMECRAFT)
