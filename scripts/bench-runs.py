@@ -1,4 +1,5 @@
-"""Whole runs of guests: `timecraft run` against `wasmtime run`, in turn, and the median of the pairs.
+"""Whole runs of guests: `timecraft run` against `wasmtime run`, in turn, and the median of the pairs;
+then queries over ten million recorded calls, on one core.
 
 Usage: bench-runs.py TIMECRAFT WASMTIME TESTDATA
 """
@@ -25,6 +26,46 @@ def seconds(command, env):
     start = time.perf_counter()
     subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
+
+
+QUERIES = [
+    "select function, count(*), sum(bytes) from host_calls group by function",
+    "select count(*) from host_calls where function = 'fd_write' and fd > 2",
+    "select max(duration_ns), sum(elapsed_ns) from host_calls where errno = 0",
+    "select count(args) from host_calls where record_offset < 100000",
+]
+
+
+def query(timecraft, env, text, runs=5):
+    """Median seconds on one core, and the most memory a run held, in MiB."""
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            ["taskset", "-c", "0", timecraft, "sql", text], env=env, stdout=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        assert status == 0, text
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), usage.ru_maxrss // 1024
+
+
+def sql_in_place(timecraft, guests, env, data):
+    calls = 10_000_000
+    module = str(guests / "guests/calls.wasm")
+    home = dict(env, HOME=env["HOME"] + "/sql")
+    os.makedirs(home["HOME"])
+    seconds(
+        [timecraft, "run", "--dir", f"{data}::/data", module, "mixed", str(calls), "/data/calls"], home
+    )
+    stored = sum(f.stat().st_size for f in Path(home["HOME"]).rglob("*.seg"))
+    empty, _ = query(timecraft, home, "select 1")
+    print(f"\nA log of {calls} calls in {stored >> 20} MiB; `select 1` takes {empty:.3f} s, taken out.\n")
+    print("| query | million records a second a core | peak memory, MiB |")
+    print("|---|---|---|")
+    for text in QUERIES:
+        took, memory = query(timecraft, home, text)
+        print(f"| `{text}` | {calls / (took - empty) / 1e6:.1f} | {memory} |", flush=True)
 
 
 def main():
@@ -66,6 +107,7 @@ def main():
                 f"| {median(lambda r: r['recorded'] / r['blind']):.2f} |",
                 flush=True,
             )
+        sql_in_place(timecraft, guests, env, data)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,7 @@ echo "## What recording adds to a call"
 cargo bench --locked -q -p timecraft-runtime --bench calls 2>/dev/null
 echo "## The log alone"
 cargo bench --locked -q -p timecraft-segment --bench log
-echo "## SQL in place"
-cargo bench --locked -q -p timecraft-query --bench scan
-
-echo "## Whole runs, against wasmtime run"
+echo "## Whole runs, against wasmtime run, and SQL in place"
 cargo build --locked -q --release -p timecraft
 tools=$target/bench-tools
 [ "$("$tools/bin/wasmtime" --version 2>/dev/null | cut -d' ' -f2)" = "$engine" ] ||
