@@ -1,7 +1,7 @@
 """Whole runs of guests: `timecraft run` against `wasmtime run`, in turn, and the median of the pairs;
 then queries over ten million recorded calls, on one core.
 
-Usage: bench-runs.py TIMECRAFT WASMTIME TESTDATA
+Usage: bench-runs.py TIMECRAFT CAPTURE_BUILD WASMTIME TESTDATA
 """
 
 import os
@@ -16,7 +16,8 @@ ROUNDS = 11
 
 # What timecraft sets that changes what a guest costs (runtime/src/engine.rs), as wasmtime's flags.
 ENGINE = [
-    "-W", "epoch-interruption=y", "-W", "nan-canonicalization=y",
+    # A timeout that never comes: with epoch interruption alone, wasmtime ends the guest at once.
+    "-W", "timeout=3600s", "-W", "nan-canonicalization=y",
     "-W", "relaxed-simd-deterministic=y", "-W", "threads=n", "-W", "max-wasm-stack=8388608",
     "-C", "cache=y",
 ]
@@ -69,7 +70,7 @@ def sql_in_place(timecraft, guests, env, data):
 
 
 def main():
-    timecraft, wasmtime, testdata = sys.argv[1:]
+    timecraft, capture, wasmtime, testdata = sys.argv[1:]
     guests = Path(testdata).resolve()
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
@@ -79,6 +80,7 @@ def main():
         data = str(work / "data")
         runs = {
             "start-up (hello)": ("guests/hello.wasm", []),
+            "start-up (hello), capture build": ("guests/hello.wasm", []),
             "CPU-bound (cpu 200)": ("guests/cpu.wasm", ["200"]),
             "copy of 64 MiB in 4 KiB pieces": ("guests/copy.wasm", ["/data/in", "/data/out"]),
             "a million clock readings": ("guests/calls.wasm", ["clock", "1000000"]),
@@ -91,10 +93,11 @@ def main():
             script = str(guests / "python")
             dirs_t = ["--dir", f"{data}::/data", "--dir", f"{script}::/script:ro"]
             dirs_w = ["--dir", f"{data}::/data", "--dir", f"{script}::/script"]
+            ours = capture if "capture build" in name else timecraft
             commands = {
                 "wasmtime": [wasmtime, "run", *ENGINE, *dirs_w, module, *args],
-                "blind": [timecraft, "run", "--fly-blind", *dirs_t, module, *args],
-                "recorded": [timecraft, "run", *dirs_t, module, *args],
+                "blind": [ours, "run", "--fly-blind", *dirs_t, module, *args],
+                "recorded": [ours, "run", *dirs_t, module, *args],
             }
             for command in commands.values():
                 seconds(command, env)  # compiles, fills the caches

@@ -21,8 +21,10 @@ echo "## The log alone"
 cargo bench --locked -q -p timecraft-segment --bench log
 echo "## Whole runs, against wasmtime run, and SQL in place"
 cargo build --locked -q --release -p timecraft
+scripts/capture-build.sh size
 tools=$target/bench-tools
 [ "$("$tools/bin/wasmtime" --version 2>/dev/null | cut -d' ' -f2)" = "$engine" ] ||
     CARGO_TARGET_DIR=$target/bench-tools/target cargo install -q --locked --root "$tools" \
         --version "$engine" --no-default-features --features run,cranelift,cache wasmtime-cli
-python3 scripts/bench-runs.py "$target/release/timecraft" "$tools/bin/wasmtime" testdata
+python3 scripts/bench-runs.py "$target/release/timecraft" \
+    "$target/capture/timecraft-stripped" "$tools/bin/wasmtime" testdata
