@@ -107,7 +107,7 @@ pub struct Run {
     #[arg(long, value_name = "METHOD", value_enum, default_value_t = Compression::Zstd)]
     pub record_compression: Compression,
     /// Write the recording in batches of about this size, 4KiB to 256MiB
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_batch_size)]
     pub record_batch_size: Bytes,
     /// When the recording is forced to the disk: what a power loss can take.
     /// A crash of the process takes nothing in any case

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use timecraft_segment::LogOptions;
 
 use crate::args::Directory;
 
@@ -63,6 +64,16 @@ pub fn parse_size(text: &str) -> Result<Bytes, String> {
         Some(0) => Err("expected more than 0 bytes".to_owned()),
         Some(bytes) => Ok(Bytes(bytes)),
         None => Err("larger than any memory or disk".to_owned()),
+    }
+}
+
+/// Reads the size of a batch, as [`parse_size`], of those that a log can have.
+pub fn parse_batch_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    let allowed = LogOptions::MIN_BATCH_BYTES..=LogOptions::MAX_BATCH_BYTES;
+    match usize::try_from(size.0) {
+        Ok(bytes) if allowed.contains(&bytes) => Ok(size),
+        _ => Err("expected 4KiB to 256MiB".to_owned()),
     }
 }
 
@@ -150,6 +161,16 @@ mod tests {
             "1e3",
         ] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn batch_sizes() {
+        for text in ["4KiB", "1MiB", "256MiB"] {
+            assert!(parse_batch_size(text).is_ok(), "{text}");
+        }
+        for text in ["4095", "257MiB", "x"] {
+            assert!(parse_batch_size(text).is_err(), "{text}");
         }
     }
 

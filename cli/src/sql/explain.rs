@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 
-use datafusion::common::SchemaError;
+use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use timecraft_query::ReadError;
@@ -67,6 +67,13 @@ impl EngineError {
                 None => Some(format!("the columns are: {}", names.join(", "))),
             };
         }
+        if let Some(name) = ambiguous(root) {
+            let qualified = self.error.diagnostic().map_or_else(Vec::new, candidates);
+            return Some(match qualified.as_slice() {
+                [] => format!("name its table, as in TABLE.{name}"),
+                names => format!("name its table: {}", names.join(" or ")),
+            });
+        }
         if missing_table(&self.error).is_some() {
             return Some(match &self.table {
                 Some(table) => format!("did you mean `{table}`?"),
@@ -124,7 +131,10 @@ fn said(error: &DataFusionError) -> String {
             SchemaError::FieldNotFound { field, .. } => {
                 format!("no column named `{}`", field.flat_name())
             }
-            other => other.to_string(),
+            other => match ambiguous(root(error)) {
+                Some(name) => format!("more than one table has a column `{name}`"),
+                None => other.to_string(),
+            },
         },
         other => {
             if let Some(name) = missing_table(other) {
@@ -168,6 +178,26 @@ fn missing_table(error: &DataFusionError) -> Option<&str> {
     };
     let name = text.strip_prefix("table '")?.strip_suffix("' not found")?;
     Some(name.strip_prefix("timecraft.public.").unwrap_or(name))
+}
+
+/// The column that stands without its table, and that several have.
+///
+/// The engine knows no better than that of a column of `join ... using`, in its `where` only.
+fn ambiguous(root: &DataFusionError) -> Option<&str> {
+    match root {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::AmbiguousReference { field } => Some(&field.name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The columns that the engine would have taken, each with its table.
+fn candidates(diagnostic: &Diagnostic) -> Vec<String> {
+    let notes = diagnostic.notes.iter();
+    let names = notes.filter_map(|note| note.message.strip_prefix("possible column "));
+    names.map(|name| format!("`{name}`")).collect()
 }
 
 fn tables(context: &SessionContext) -> Vec<String> {

@@ -93,3 +93,13 @@ fn the_commands_are_listed() {
         assert!(!dir.cmd(["help", command]).assert(0).out().is_empty());
     }
 }
+
+/// What can be typed is an interface, and how it is explained is read by people.
+#[cfg(feature = "sql")]
+#[test]
+fn the_help() {
+    let dir = Dir::new();
+    snapshot!("help", dir.cmd(["--help"]).assert(0));
+    snapshot!("help_run", dir.cmd(["run", "--help"]).assert(0));
+    snapshot!("help_sql", dir.cmd(["sql", "--help"]).assert(0));
+}

@@ -51,7 +51,19 @@ fn go_with_goroutines_timers_and_files_is_recorded() {
     };
     let written = moved("fd_write");
     assert_eq!(written, moved("fd_read"));
-    assert_ne!(written, "");
+    // Each worker says how much that was.
+    let bytes = |line: &str| -> Option<u64> {
+        line.split(", ")
+            .nth(1)?
+            .strip_suffix(" bytes")?
+            .parse()
+            .ok()
+    };
+    let said: u64 = said.out().lines().filter_map(bytes).sum();
+    assert_eq!(written, said.to_string());
+    let paths = "select distinct path from host_calls where function = 'path_open' order by path";
+    let files: Vec<_> = (0..8).map(|worker| format!("busy-{worker}.txt")).collect();
+    assert_eq!(sql(&dir, paths), files.join("\n"));
 }
 
 #[test]

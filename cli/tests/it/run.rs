@@ -136,6 +136,91 @@ fn memory_has_a_limit() {
     );
 }
 
+/// A guest that was refused memory ends as it likes, and its log is whole.
+#[cfg(feature = "sql")]
+#[test]
+fn a_guest_without_memory_is_recorded() {
+    let dir = Dir::new();
+    for (args, status) in [(&[][..], 1), (&["abort"], 134)] {
+        dir.cmd(["run", "--max-memory", "32MiB"])
+            .arg(guest("grow.wasm"))
+            .args(args)
+            .assert(status);
+    }
+    assert_eq!(
+        dir.query("select status, exit_code from processes order by start_time"),
+        [["exited", "1"], ["trapped", ""]]
+    );
+    // Its stack takes 16 MiB of the 32.
+    let lines = dir.query("select text from log_lines order by time, line");
+    assert_eq!(lines, [["growing"], ["got 15 MiB"], ["growing"]]);
+}
+
+/// The corners of `testdata/wat`: each file says itself what must happen.
+#[test]
+fn corners() {
+    let dir = Dir::new();
+    let run = |name: &str, args: &[&str], status: i32| {
+        std::fs::copy(corner(name), dir.path(name)).unwrap();
+        dir.cmd(["run"]).args(args).arg(name).assert(status)
+    };
+    assert_eq!(run("start.wat", &[], 0).out(), "start section\n_start\n");
+    let reactor = run("reactor.wat", &["-f", "run"], 0);
+    assert_eq!(reactor.out(), "initialized\nrun\n");
+    let grown = run("table-grow.wat", &[], 0);
+    assert_eq!(grown.out(), "table 1\ntable -1\nmemory 1\nmemory -1\n");
+    let nans = run("float-nan.wat", &[], 0);
+    let canonical = |nan| matches!(nan, "7fc00000" | "7ff8000000000000");
+    assert!(nans.out().lines().all(canonical), "{}", nans.out());
+    assert_eq!(run("many-imports.wat", &[], 0).out(), "");
+
+    let overflow = run("stack-overflow.wat", &[], 134).stderr;
+    assert!(overflow.contains("call stack exhausted"), "{overflow}");
+    assert!(overflow.lines().count() < 50, "{overflow}");
+    for (name, status) in [
+        ("bad-pointer.wat", 134),
+        ("no-memory.wat", 134),
+        ("reactor.wat", 125),
+    ] {
+        let said = run(name, &[], status);
+        snapshot!(
+            format!("run_corner_{}", name.trim_end_matches(".wat")),
+            said
+        );
+    }
+}
+
+/// The calls of a start section and of `_initialize` are records like all others.
+#[cfg(feature = "sql")]
+#[test]
+fn what_runs_before_the_entry_is_recorded() {
+    let dir = Dir::new();
+    dir.cmd(["run"]).arg(corner("start.wat")).assert(0);
+    dir.cmd(["run", "-f", "run"])
+        .arg(corner("reactor.wat"))
+        .assert(0);
+    assert_eq!(
+        dir.query("select text from log_lines order by time, line"),
+        [["start section"], ["_start"], ["initialized"], ["run"]]
+    );
+}
+
+/// Nearly all of the file system's API, over a directory with a link that leads out of it. The
+/// guest itself knows what must work and what must fail; which error it gets is held here.
+#[test]
+fn files_behave_and_nothing_gets_out() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("d")).unwrap();
+    std::os::unix::fs::symlink("/etc", dir.path("d/outside")).unwrap();
+    let run = dir.cmd(["run", "--dir", "d::/d"]);
+    let said = run.arg(guest("paths.wasm")).arg("/d").assert(0);
+    snapshot!("run_paths", said);
+    assert!(!said.out().contains("mismatch"), "{}", said.out());
+    let left = std::fs::read_dir(dir.path("d")).unwrap().count();
+    assert_eq!(left, 1, "only the link is left");
+    assert!(!std::path::Path::new("/paths-escaped").exists());
+}
+
 #[test]
 fn what_cannot_run_is_refused() {
     let dir = Dir::new();
@@ -293,6 +378,8 @@ fn a_registry_that_cannot_be_written_is_an_error() {
         .assert(125);
     assert_eq!(said.out(), "");
     snapshot!("run_registry_unwritable", said);
+    let remote = dir.cmd(["run", "--registry", "s3://bucket", "hello.wat"]);
+    snapshot!("run_registry_remote", remote.assert(125));
 }
 
 #[test]
@@ -309,7 +396,7 @@ fn the_recording_has_options() {
     }
     let said = dir
         .cmd(["run", "--record-batch-size", "1KiB", "hello.wat"])
-        .assert(125);
+        .assert(2);
     snapshot!("run_batch_size_too_small", said);
     snapshot!(
         "run_size_malformed",
@@ -324,6 +411,22 @@ fn what_makes_no_sense_is_wrong_usage() {
         "run_option_misspelt",
         dir.cmd(["run", "--tiemout", "1s", "m.wasm"]).assert(2)
     );
+    for (option, value) in [
+        ("--dir", "::/guest"),
+        ("--dir", "/host::"),
+        ("--timeout", "10"),
+        ("--timeout", "0s"),
+        ("--max-memory", "0"),
+        ("--record-batch-size", "lots"),
+        ("--record-batch-size", "1GiB"),
+        ("--record-compression", "lz4"),
+        ("--sync", "never"),
+        ("--label", "k"),
+    ] {
+        let said = dir.cmd(["run", option, value, "m.wasm"]).assert(2);
+        let names = format!("error: invalid value '{value}' for '{option} <");
+        assert!(said.stderr.starts_with(&names), "{}", said.stderr);
+    }
     snapshot!("run_without_module", dir.cmd(["run"]).assert(2));
     snapshot!("command_misspelt", dir.cmd(["rnu", "m.wasm"]).assert(2));
 }

@@ -33,6 +33,12 @@ impl Drop for Terminal {
 
 impl Terminal {
     fn open(dir: &Dir) -> Terminal {
+        let mut terminal = Terminal::run(dir, &["sql"]);
+        terminal.sees(PROMPT);
+        terminal
+    }
+
+    fn run(dir: &Dir, args: &[&str]) -> Terminal {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
@@ -41,7 +47,7 @@ impl Terminal {
         // What it says stands on standard error, so that is where it is waited for as well.
         let mut command = Command::new(env!("CARGO_BIN_EXE_timecraft"));
         command
-            .arg("sql")
+            .args(args)
             .current_dir(dir.path(""))
             .env_clear()
             .env("HOME", dir.path("home"))
@@ -65,14 +71,12 @@ impl Terminal {
                 }
             }
         });
-        let mut terminal = Terminal {
+        Terminal {
             ours,
             shell,
             shown,
             pending: String::new(),
-        };
-        terminal.sees(PROMPT);
-        terminal
+        }
     }
 
     fn types(&mut self, text: &str) {
@@ -171,4 +175,15 @@ fn a_query_can_be_cancelled_and_the_shell_goes_on() {
     terminal.types("select 43 + 1 as n;\r");
     terminal.sees("| 44 |");
     terminal.leaves();
+}
+
+#[test]
+fn a_terminal_is_no_place_for_bytes() {
+    let dir = Dir::new();
+    for format in ["parquet", "arrow"] {
+        let mut terminal = Terminal::run(&dir, &["sql", "--format", format, "select 1"]);
+        terminal.sees("error: ");
+        terminal.sees("hint: ");
+        assert_eq!(terminal.shell.wait().unwrap().code(), Some(2), "{format}");
+    }
 }

@@ -1,11 +1,11 @@
 //! Signals end a guest, and its log is sealed.
 
+use std::io::Write;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Dir, guest, signal, wait_for};
+use crate::support::{Dir, ended, guest, signal, wait_for};
 
 fn start(dir: &Dir, name: &str, said: &str) -> Child {
     let guest = guest(name);
@@ -16,28 +16,15 @@ fn start(dir: &Dir, name: &str, said: &str) -> Child {
     child
 }
 
-/// Fails, rather than hang, where the signal had no effect.
-fn status(mut child: Child) -> Option<i32> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("it goes on");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_busy_loop_ends() {
-    let dir = Dir::new();
-    let child = start(&dir, "spin.wasm", "spinning\n");
-    signal(&child, Signal::INT);
-    assert_eq!(status(child), Some(130));
-    sealed(&dir, 2);
+    for (sent, number) in [(Signal::INT, 2), (Signal::TERM, 15)] {
+        let dir = Dir::new();
+        let child = start(&dir, "spin.wasm", "spinning\n");
+        signal(&child, sent);
+        assert_eq!(ended(child), Some(128 + number));
+        sealed(&dir, number);
+    }
 }
 
 #[test]
@@ -45,8 +32,26 @@ fn a_wait_ends() {
     let dir = Dir::new();
     let child = start(&dir, "sleep.wasm", "sleeping\n");
     signal(&child, Signal::TERM);
-    assert_eq!(status(child), Some(143));
+    assert_eq!(ended(child), Some(143));
     sealed(&dir, 15);
+}
+
+/// The guest waits in `fd_read` for input that does not come.
+#[test]
+fn a_wait_for_input_ends() {
+    let dir = Dir::new();
+    let mut child = dir
+        .cmd(["run", "--name", "it"])
+        .arg(guest("cat.wasm"))
+        .open_stdin()
+        .spawn();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"so far\n").unwrap();
+    wait_for(child.stdout.as_mut().unwrap(), "so far\n");
+    signal(&child, Signal::INT);
+    assert_eq!(ended(child), Some(130));
+    drop(input);
+    sealed(&dir, 2);
 }
 
 #[cfg(not(feature = "sql"))]

@@ -5,7 +5,7 @@ use std::io::Read;
 use rustix::process::Signal;
 
 use crate::snapshot;
-use crate::support::{Dir, HELLO, signal, wait_for};
+use crate::support::{Dir, HELLO, guest, signal, wait_for};
 
 const CALLS: &str = "select name, function, fd, bytes, host_calls.args as args from host_calls \
                      join processes using (process_id) order by start_time";
@@ -165,6 +165,10 @@ fn mistakes_are_explained() {
         ),
         ("column_far", "select zzz from log_lines"),
         ("column_qualified", "select p.nam from processes p"),
+        (
+            "column_ambiguous",
+            "select function from host_calls join processes p using (process_id) where process_id = 'x'",
+        ),
         ("table", "select * from hostcalls"),
         ("table_far", "select * from zzz"),
         ("function", "select floo(1)"),
@@ -332,19 +336,6 @@ fn a_plan_keeps_its_lines() {
     assert!(plan.lines().count() > 5 && !plan.contains("\\n"), "{plan}");
 }
 
-#[test]
-fn the_guest_still_runs_and_is_seen() {
-    let dir = Dir::new();
-    let sleep = crate::support::guest("sleep.wasm");
-    let mut child = dir.cmd(["run", sleep.to_str().unwrap()]).spawn();
-    wait_for(child.stdout.as_mut().unwrap(), "sleeping\n");
-    let query = "select status, text from processes join log_lines using (process_id)";
-    let said = dir.cmd(["sql", "--format", "tsv", query]).assert(0);
-    assert_eq!(said.out(), "status\ttext\nrunning\tsleeping\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
 /// What a guest prints reaches no terminal as it is.
 #[test]
 fn what_a_guest_chose_is_escaped() {
@@ -359,4 +350,97 @@ fn what_a_guest_chose_is_escaped() {
         assert!(said.out().contains("[31m"), "{}", said.out());
         assert!(!said.out().contains('\u{1b}'), "{format}: {:?}", said.out());
     }
+}
+
+/// The same for bytes that no program meant as text: sequences of a terminal, a direction override,
+/// and what is not UTF-8 at all.
+#[test]
+fn bytes_of_a_guest_are_escaped() {
+    let dir = Dir::new();
+    let bytes = b"\x1b]0;title\x07\xe2\x80\xaegnp.exe\xc2\x9b2J\r=cmd()\xff\n=1+1\n";
+    dir.create("data/odd", bytes);
+    let run = dir.cmd(["run", "--dir", "data"]);
+    let said = run.arg(guest("cat.wasm")).arg("data/odd").assert(0);
+    assert_eq!(said.stdout, bytes, "its own output is its own");
+    let query = "select line, text from log_lines order by line";
+    for format in ["table", "csv", "tsv", "json", "ndjson", "markdown"] {
+        let said = dir.cmd(["sql", "--format", format, query]).assert(0);
+        let active = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || c == '\u{202e}';
+        assert!(!said.out().contains(active), "{format}: {:?}", said.out());
+    }
+    snapshot!(
+        "sql_bytes_csv",
+        dir.cmd(["sql", "--format", "csv", query]).assert(0)
+    );
+    snapshot!(
+        "sql_bytes_ndjson",
+        dir.cmd(["sql", "--format", "ndjson", query]).assert(0)
+    );
+}
+
+/// The columns of every table; no recording is needed to see them.
+#[test]
+fn tables_describe_themselves() {
+    let dir = Dir::new();
+    let describe = "describe processes; describe modules; describe segments; \
+                    describe host_calls; describe log_lines";
+    snapshot!(
+        "sql_describe",
+        dir.cmd(["sql", "--format", "tsv", describe]).assert(0)
+    );
+}
+
+#[test]
+fn arguments_are_json() {
+    let dir = Dir::recorded();
+    let query = "select json_get_int(args, 'fd') as fd, (args->'iovs')::text as iovs, \
+                 args->>'nwritten' as nwritten from host_calls limit 1";
+    assert_eq!(dir.query(query), [["1", "[6]", "6"]]);
+}
+
+/// What is pruned shows: of a recording in many batches, those of eleven records are read.
+#[test]
+fn a_plan_says_what_was_pruned() {
+    let dir = Dir::new();
+    dir.cmd(["run", "--record-batch-size", "64KiB"])
+        .arg(guest("calls.wasm"))
+        .args(["mixed", "20000"])
+        .assert(0);
+    let plan = "explain analyze select count(*) from host_calls \
+                where record_offset between 5000 and 5010";
+    let said = dir.cmd(["sql", plan]).assert(0);
+    // batches=46 total → 1 matched
+    let batches = said.out().split_once(", batches=").map_or("", |(_, b)| b);
+    let numbers: Vec<u32> = batches
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|n| n.parse().ok())
+        .take(2)
+        .collect();
+    assert!(
+        matches!(numbers[..], [total, 1 | 2] if total > 5),
+        "{numbers:?} in {}",
+        said.out()
+    );
+}
+
+#[test]
+fn a_value_of_an_environment_is_given_by_name() {
+    let dir = Dir::new();
+    dir.create("hello.wat", HELLO);
+    dir.cmd(["run", "-e", "TOKEN=secret", "hello.wat"])
+        .assert(0);
+    let query = "select environment, environment_value(process_id, 'TOKEN') as token, \
+                 environment_value(process_id, 'X') is null as x from processes";
+    assert_eq!(dir.query(query), [["{\"TOKEN\":null}", "secret", "true"]]);
+}
+
+#[test]
+fn a_registry_that_is_a_file_is_an_error() {
+    let dir = Dir::new();
+    dir.create("file", "");
+    snapshot!(
+        "sql_registry_is_a_file",
+        dir.cmd(["sql", "--registry", "file", "select * from processes"])
+            .assert(1)
+    );
 }

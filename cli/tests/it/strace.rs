@@ -87,3 +87,86 @@ fn log_lines_are_the_lines_that_came_out() {
     assert!(printed.len() > 600);
     assert_eq!(recorded, printed);
 }
+
+/// What a run makes beside the calls that it was asked for stands in the guest's source, and the
+/// records that are no calls are three: the start, the call of the entry function, the end.
+#[test]
+fn every_call_of_a_guest_is_accounted_for() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("data")).unwrap();
+    dir.cmd(["run", "--dir", "data::/data"])
+        .arg(guest("calls.wasm"))
+        .args(["mixed", "999", "/data/out"])
+        .assert(0);
+    let csv = dir.cmd(["sql", "--format", "csv", COUNTS]).assert(0);
+    let expected = [
+        ("args_get", 1),
+        ("args_sizes_get", 1),
+        ("clock_time_get", 333),
+        ("fd_fdstat_get", 1),
+        ("fd_prestat_dir_name", 1),
+        ("fd_prestat_get", 2),
+        ("fd_write", 333 + 1),
+        ("path_open", 1),
+        ("random_get", 333),
+    ];
+    let expected = BTreeMap::from(expected.map(|(name, count)| (name.to_owned(), count)));
+    assert_eq!(counts(csv.out()), expected);
+    let records: u64 = expected.values().sum::<u64>() + 3;
+    let recorded = dir.query("select records from processes");
+    assert_eq!(recorded, [[records.to_string()]]);
+}
+
+/// A call as a trace has it: its function, and its error.
+fn traced(line: &str) -> (String, String) {
+    let call = line.trim_start().split_once(' ').unwrap().1;
+    let (function, rest) = call.split_once('(').unwrap();
+    // The result stands after the arguments, in which a text may hold anything.
+    let (_, result) = rest.rsplit_once(") = ").unwrap_or_default();
+    let mut words = result.split(' ');
+    let error = match words.next() {
+        Some("0") | None => "",
+        Some(_) => words.next().unwrap_or_default(),
+    };
+    (function.to_owned(), error.to_owned())
+}
+
+/// Of a guest that makes calls of all kinds, and many that fail: each call, in order, with its error.
+#[test]
+fn the_trace_and_the_table_have_the_same_calls() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("d")).unwrap();
+    let said = dir
+        .cmd(["run", "-T", "--dir", "d::/d"])
+        .arg(guest("paths.wasm"))
+        .arg("/d")
+        .assert(0);
+    let lines = said.stderr.lines().filter(|l| l.starts_with(' '));
+    let traced: Vec<_> = lines.map(traced).collect();
+    let recorded = dir.query("select function, error from host_calls order by record_offset");
+    let recorded: Vec<_> = recorded
+        .into_iter()
+        .map(|row| <[String; 2]>::try_from(row).unwrap().into())
+        .collect();
+    assert!(recorded.len() > 150, "{}", recorded.len());
+    assert_eq!(traced, recorded);
+}
+
+/// Both streams, and a last line without its end.
+#[test]
+fn streams_are_told_apart() {
+    let dir = Dir::new();
+    dir.create("d/f", "one\ntwo");
+    dir.cmd(["run", "--dir", "d"])
+        .arg(guest("cat.wasm"))
+        .args(["d/f", "d/absent"])
+        .assert(1);
+    assert_eq!(
+        dir.query("select stream, line, text from log_lines order by stream desc, line"),
+        [
+            ["stdout", "1", "one"],
+            ["stdout", "2", "two"],
+            ["stderr", "1", "cat: d/absent: No such file or directory"],
+        ]
+    );
+}

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -56,6 +57,16 @@ impl Dir {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// The rows that a query gives, as cells of text.
+    #[cfg(feature = "sql")]
+    #[track_caller]
+    pub fn query(&self, query: &str) -> Vec<Vec<String>> {
+        let said = self.cmd(["sql", "--format", "tsv", query]).assert(0);
+        let rows = said.out().lines().skip(1);
+        rows.map(|row| row.split('\t').map(str::to_owned).collect())
+            .collect()
+    }
+
     pub fn cmd<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Cmd<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_timecraft"));
         command
@@ -82,13 +93,11 @@ pub struct Cmd<'a> {
 }
 
 impl Cmd<'_> {
-    #[cfg(feature = "sql")]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
-    #[cfg(feature = "sql")]
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.command.args(args);
         self
@@ -110,6 +119,12 @@ impl Cmd<'_> {
     #[cfg(feature = "sql")]
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(text.into());
+        self
+    }
+
+    /// Standard input is a pipe that stays open.
+    pub fn open_stdin(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
         self
     }
 
@@ -250,6 +265,22 @@ pub fn wait_for(from: &mut impl Read, text: &str) {
             String::from_utf8_lossy(&said)
         );
         said.push(byte[0]);
+    }
+}
+
+/// The status of a child that is to end by itself now. Fails, rather than hang, where it does not.
+#[track_caller]
+pub fn ended(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it goes on");
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
