@@ -179,8 +179,9 @@ impl Snapshot {
                 });
             }
         }
-        // A writer that died while it sealed left its last record, but no footer that holds it.
-        if end.is_none() && state != LogState::Live {
+        // The last record is there before the footer that holds it too, and without it where the
+        // writer died while it sealed.
+        if end.is_none() {
             end = last_record(chunks.last())?;
         }
         if let Some(end) = &end {
