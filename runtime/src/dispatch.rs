@@ -9,7 +9,7 @@
 use std::mem::MaybeUninit;
 
 use timecraft_segment::function::{Function, Kind, MAX_PARAMS, Param, Returns, WasmType};
-use timecraft_segment::{Outcome, function};
+use timecraft_segment::{Outcome, describe, function};
 use wasmtime::{
     Caller, Engine, Extern, ExternType, Func, FuncType, ImportType, Memory, Module,
     ResourceLimiter, Store, ValRaw, ValType,
@@ -290,11 +290,6 @@ enum Shape {
     VectorsAndBytes,
 }
 
-/// An `iovec` or `ciovec`: an address and a length, 32 bits each, little-endian.
-const IOVEC_BYTES: u64 = 8;
-/// A `subscription`.
-const SUBSCRIPTION_BYTES: u64 = 48;
-
 impl Input {
     fn of(function: &'static Function) -> impl Iterator<Item = Input> {
         function
@@ -304,7 +299,9 @@ impl Input {
             .filter_map(|(pointer, param)| {
                 let (shape, count) = match param.kind {
                     Kind::Path { count } => (Shape::Array(1), count),
-                    Kind::Subscriptions { count } => (Shape::Array(SUBSCRIPTION_BYTES), count),
+                    Kind::Subscriptions { count } => {
+                        (Shape::Array(describe::SUBSCRIPTION as u64), count)
+                    }
                     Kind::Iovecs { count } => (Shape::Vectors, count),
                     Kind::ConstIovecs { count } => (Shape::VectorsAndBytes, count),
                     _ => return None,
@@ -330,7 +327,9 @@ fn copy_inputs(inputs: &[Input], args: &[u64], memory: &[u8], capture: &mut Capt
         };
         let (elements, size) = match input.shape {
             Shape::Array(size) => (count, size),
-            Shape::Vectors | Shape::VectorsAndBytes => (count.min(MAX_IOVECS), IOVEC_BYTES),
+            Shape::Vectors | Shape::VectorsAndBytes => {
+                (count.min(MAX_IOVECS), describe::IOVEC as u64)
+            }
         };
         let Some(array) = slice(memory, pointer, elements.saturating_mul(size)) else {
             return;

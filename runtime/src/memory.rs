@@ -7,6 +7,7 @@
 use std::io::{IoSlice, IoSliceMut};
 
 use smallvec::SmallVec;
+use timecraft_segment::describe;
 
 use crate::capture::Capture;
 
@@ -20,11 +21,8 @@ pub type Ranges = SmallVec<[Range; 8]>;
 /// stays bounded.
 pub const MAX_TRANSFER: usize = 16 << 20;
 
-/// The most elements of a vector that one call looks at: Linux's `IOV_MAX`.
-pub const MAX_IOVECS: u64 = 1024;
-
-/// The size in bytes of an `iovec` and of a `ciovec`: a 32-bit address and a 32-bit length.
-const IOVEC_SIZE: usize = 8;
+/// The most elements of a vector that one call looks at, as many as a record has: Linux's `IOV_MAX`.
+pub const MAX_IOVECS: u64 = describe::MAX_IOVECS as u64;
 
 /// A pointer that the guest may not use. It becomes a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,10 +106,10 @@ impl<'a> GuestMemory<'a> {
     #[inline]
     pub fn iovecs(&self, address: u64, count: u64) -> Result<Ranges, Fault> {
         aligned(address, 4)?;
-        let vectors = self.slice(address, count.min(MAX_IOVECS) * IOVEC_SIZE as u64)?;
+        let vectors = self.slice(address, count.min(MAX_IOVECS) * describe::IOVEC as u64)?;
         let mut ranges = Ranges::new();
         let mut room = MAX_TRANSFER;
-        for vector in vectors.chunks_exact(IOVEC_SIZE) {
+        for vector in vectors.chunks_exact(describe::IOVEC) {
             let (start, length) = (u32_at(vector, 0), u32_at(vector, 4));
             if length == 0 {
                 continue;

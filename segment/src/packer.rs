@@ -65,11 +65,7 @@ impl Packer {
         options: &LogOptions,
     ) -> Result<Packer> {
         let descriptors = Descriptors::at_start(start);
-        let header = SegmentHeader {
-            segment: 0,
-            process: start.clone(),
-            descriptors: descriptors.table(),
-        };
+        let segment = begin_segment(folder, 0, start, &descriptors)?;
         Ok(Packer {
             shared,
             tail,
@@ -78,7 +74,7 @@ impl Packer {
             options: options.clone(),
             encoder: Encoder::new(options.compression)
                 .map_err(Error::io("start the compressor for", folder))?,
-            segment: Some(SegmentWriter::create(folder, &header)?),
+            segment: Some(segment),
             segments: 1,
             opened: Instant::now(),
             decoder: Decoder::new(Some(Offset(0))),
@@ -300,14 +296,23 @@ fn segment<'a>(
 ) -> Result<&'a mut SegmentWriter> {
     if current.is_none() {
         let (folder, start, descriptors) = about();
-        let header = SegmentHeader {
-            segment: *count,
-            process: start.clone(),
-            descriptors: descriptors.table(),
-        };
-        *current = Some(SegmentWriter::create(folder, &header)?);
+        *current = Some(begin_segment(folder, *count, start, descriptors)?);
         *count += 1;
         *opened = Instant::now();
     }
     current.as_mut().ok_or(Error::WriterDied)
+}
+
+fn begin_segment(
+    folder: &Path,
+    number: u32,
+    start: &ProcessStart,
+    descriptors: &Descriptors,
+) -> Result<SegmentWriter> {
+    let header = SegmentHeader {
+        segment: number,
+        process: start.clone(),
+        descriptors: descriptors.table(),
+    };
+    SegmentWriter::create(folder, &header)
 }

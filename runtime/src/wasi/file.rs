@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 
 use rustix::fs::{Advice, SeekFrom};
 use smallvec::SmallVec;
+use timecraft_segment::describe;
 
 use super::descriptors::{Descriptor, Direction};
 use super::errno::Errno;
@@ -17,7 +18,7 @@ use crate::memory::{GuestMemory, MAX_IOVECS};
 /// The size in bytes of the vectors that precede a call's data in its input: of those that one
 /// call looks at.
 pub(super) fn vectors_size(count: u64) -> usize {
-    count.min(MAX_IOVECS) as usize * 8
+    count.min(MAX_IOVECS) as usize * describe::IOVEC
 }
 
 impl Wasi {
