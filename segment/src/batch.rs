@@ -574,6 +574,19 @@ fn read_payload(header: &Header, section: &[u8]) -> Result<Vec<u8>, Damage> {
     decompress(section, header.payload_raw as usize)
 }
 
+/// Checks what follows the payload in a batch's body, whose call section is cut off, and returns the
+/// payload section.
+pub(crate) fn check_open_and_end<'a>(header: &Header, rest: &'a [u8]) -> Result<&'a [u8], Damage> {
+    let payload = header.summary.payload_bytes as usize;
+    let (payload, rest) = rest.split_at_checked(payload).ok_or(SHORT)?;
+    let (end, open) = rest.split_last().ok_or(SHORT)?;
+    check_open(header, open)?;
+    if *end != 0 {
+        return Err("the batch does not end in a zero");
+    }
+    Ok(payload)
+}
+
 /// Checks the piece of an open record that a batch holds.
 pub(crate) fn check_open(header: &Header, bytes: &[u8]) -> Result<(), Damage> {
     if crc32c::crc32c(bytes) == header.open_crc {

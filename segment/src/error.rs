@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::ids::{ModuleId, Offset, ProcessId};
 
@@ -51,10 +52,12 @@ pub enum Error {
         what: String,
     },
     /// Records are missing between two that are there.
-    #[error("the log of process {process} has a gap: after offset {before} comes {after}")]
+    #[error("records are missing in the log of process {process}: after offset {before} comes {after}, in {}", path.display())]
     Gap {
         /// Whose log.
         process: ProcessId,
+        /// The file in which it goes on.
+        path: PathBuf,
         /// The last offset before the gap.
         before: Offset,
         /// The first offset after it.
@@ -96,7 +99,26 @@ pub enum Error {
     #[error("the recording cannot go on")]
     RecordingFailed {
         /// Why.
-        source: Box<Error>,
+        source: Arc<Error>,
+    },
+    /// The guest is to end, and did not wait for a buffer of its log.
+    #[error("the guest was interrupted while it waited for its log")]
+    StoppedWaiting,
+    /// The log takes as much space as it may.
+    #[error("the log in {} has reached its limit of {limit} bytes", path.display())]
+    LogFull {
+        /// Its folder.
+        path: PathBuf,
+        /// How large it may be, in bytes.
+        limit: u64,
+    },
+    /// The end of a log is missing, though nobody writes it any more.
+    #[error("the log ends at byte {position} of {}, and its end is missing", path.display())]
+    EndMissing {
+        /// The last file of it.
+        path: PathBuf,
+        /// Its length in bytes.
+        position: u64,
     },
     /// The thread that writes segments ended without a word: a bug of timecraft.
     #[error("the thread that writes the log has died; this is a bug of timecraft")]
@@ -158,6 +180,13 @@ impl Error {
             ),
             Error::AmbiguousProcess { .. } => Some("give more of the id".to_owned()),
             Error::RecordingFailed { source } => source.hint(),
+            Error::LogFull { .. } => Some(
+                "raise --max-log-bytes, or let the guest go on without its log with --on-record-failure continue"
+                    .to_owned(),
+            ),
+            Error::Damaged { .. } | Error::Gap { .. } | Error::EndMissing { .. } | Error::NotOurs { .. } => Some(
+                "the rest can be queried after: SET timecraft.on_damage = 'skip'".to_owned(),
+            ),
             _ => None,
         }
     }

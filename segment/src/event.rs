@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{FunctionId, ModuleId, ProcessId, UnixNs};
+use crate::calls::{Calls, Parts};
+use crate::ids::{ElapsedNs, FunctionId, ModuleId, ProcessId, UnixNs};
+use crate::record::Outcome;
 
 /// Function numbers from here on are events, and no guest can import them.
 pub const FIRST_EVENT: u16 = 0xF000;
@@ -24,7 +26,7 @@ impl FunctionId {
     pub const INTERRUPT: FunctionId = FunctionId(FIRST_EVENT + 4);
     /// Reserved: a copy of guest memory from which a replay can start.
     pub const CHECKPOINT: FunctionId = FunctionId(FIRST_EVENT + 5);
-    /// Reserved: calls were made that could not be recorded.
+    /// Calls were made that could not be recorded.
     pub const GAP: FunctionId = FunctionId(FIRST_EVENT + 6);
 
     /// Whether records of this number are events of the process and not calls of the guest.
@@ -176,6 +178,19 @@ pub struct Interrupt {
     pub signal: Option<i32>,
 }
 
+/// Calls were made that could not be recorded: the log begins again after them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// How many.
+    pub calls: u64,
+    /// When recording failed, in nanoseconds since the process started.
+    pub from_ns: u64,
+    /// When it could go on, or the process ended, in nanoseconds since the process started.
+    pub to_ns: u64,
+    /// Why.
+    pub reason: String,
+}
+
 /// An event that the recorder can append: it knows its function number.
 pub trait Event: Serialize {
     /// The number its records carry.
@@ -200,4 +215,41 @@ impl Event for GrowFailed {
 
 impl Event for Interrupt {
     const FUNCTION: FunctionId = FunctionId::INTERRUPT;
+}
+
+impl Event for Gap {
+    const FUNCTION: FunctionId = FunctionId::GAP;
+}
+
+/// An event as a record's input.
+pub(crate) fn to_json<E: Event>(event: &E) -> Vec<u8> {
+    // Events are structures of numbers, texts, and lists and maps of these with texts as keys, which
+    // JSON has: there is nothing to refuse.
+    serde_json::to_vec(event).unwrap_or_default()
+}
+
+/// Appends an event as a record, where there is no recorder.
+pub(crate) fn append<E: Event>(calls: &mut Calls, at: ElapsedNs, event: &E) {
+    calls.push(&Parts {
+        start: at,
+        duration_ns: 0,
+        function: E::FUNCTION,
+        outcome: Outcome::Returned,
+        result: 0,
+        args: &[],
+        input: &to_json(event),
+        consumed: usize::MAX,
+        writes: &[],
+        note: None,
+    });
+}
+
+/// How the process ended, where the last of these records says so.
+pub(crate) fn end_of(calls: &Calls) -> Option<ProcessEnd> {
+    let last = calls.get(calls.len().checked_sub(1)?)?;
+    if last.function != FunctionId::END {
+        return None;
+    }
+    // An end that does not parse was written by a later version; the log is readable without.
+    serde_json::from_slice(last.input).ok()
 }

@@ -4,8 +4,7 @@
 //! is read by scanning; a batch that is cut at its end is not there yet, or will never be.
 
 use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,10 +14,12 @@ use crate::batch::{self, HEADER_BYTES, Header, Summary};
 use crate::calls::{Calls, Projection};
 use crate::codec::Cursor;
 use crate::descriptors::Descriptor;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::event::{ProcessEnd, ProcessStart};
 use crate::ids::SegmentNumber;
 use crate::options::Sync;
+use crate::snapshot::Problems;
 
 /// The ending of a segment's file name, after its number in eight digits.
 pub const EXTENSION: &str = "seg";
@@ -62,41 +63,73 @@ pub fn file_name(number: SegmentNumber) -> String {
     format!("{:08}.{EXTENSION}", number.0)
 }
 
-/// Writes a segment.
+/// Writes a segment. A step that fails leaves the file as it was before, as far as that can be, and
+/// may be tried again.
 pub(crate) struct SegmentWriter {
     path: PathBuf,
     file: File,
+    /// Where the next batch goes.
     position: u64,
     index: Vec<(u64, Header)>,
+    /// A step failed, and what it left behind `position` is still there.
+    torn: bool,
 }
 
 impl SegmentWriter {
-    /// Creates the file, which must not exist, readable by its user alone.
-    pub(crate) fn create(folder: &Path, header: &SegmentHeader) -> Result<SegmentWriter> {
+    /// Creates the file, readable by its user alone.
+    pub(crate) fn create(folder: &Path, header: &SegmentHeader, sync: Sync) -> Result<Self> {
         let path = folder.join(file_name(SegmentNumber(header.segment)));
         // It gets its name when it has its header, so that no reader finds half of one.
         let new = path.with_extension("new");
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(Error::io("create", &path))?;
-        let mut writer = SegmentWriter {
-            path,
-            file,
-            position: 0,
-            index: Vec::new(),
-        };
-        let json = to_json(header, &writer.path)?;
+        let json = to_json(header, &path)?;
         let mut bytes = Vec::with_capacity(FIXED + json.len());
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend((json.len() as u32).to_le_bytes());
         bytes.extend(crc32c::crc32c(&json).to_le_bytes());
         bytes.extend(json);
-        writer.append(&bytes)?;
-        std::fs::rename(&new, &writer.path).map_err(Error::io("create", &writer.path))?;
+        let create = || {
+            let file = disk::create(&new)?;
+            disk::write(&file, &bytes, 0)?;
+            if sync != Sync::None {
+                disk::sync(&file)?;
+            }
+            disk::rename(&new, &path)?;
+            if sync != Sync::None {
+                disk::sync_folder(folder)?;
+            }
+            Ok(file)
+        };
+        let file = create().map_err(|e| {
+            // Where the name was given already, it is given again the next time.
+            let _ = std::fs::remove_file(&new);
+            Error::io("create", &path)(e)
+        })?;
+        Ok(SegmentWriter {
+            path,
+            file,
+            position: bytes.len() as u64,
+            index: Vec::new(),
+            torn: false,
+        })
+    }
+
+    /// Goes on with a segment that its writer left without a footer: what stands behind its last
+    /// whole batch is cut off.
+    pub(crate) fn reopen(reader: &SegmentReader) -> Result<SegmentWriter> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&reader.path)
+            .map_err(Error::io("open", &reader.path))?;
+        let mut writer = SegmentWriter {
+            path: reader.path.to_path_buf(),
+            file,
+            position: reader.batches_end,
+            index: reader.batches.clone(),
+            torn: true,
+        };
+        writer.mend()?;
         Ok(writer)
     }
 
@@ -122,19 +155,19 @@ impl SegmentWriter {
 
     /// Appends a batch: the header and what follows it.
     pub(crate) fn append_batch(&mut self, header: Header, bytes: &[u8]) -> Result<()> {
-        let position = self.position;
         self.append(bytes)?;
-        self.index.push((position, header));
+        self.index.push((self.position, header));
+        self.position += bytes.len() as u64;
         Ok(())
     }
 
     /// Waits until the disk has everything.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(Error::io("sync", &self.path))
+        disk::sync(&self.file).map_err(Error::io("sync", &self.path))
     }
 
     /// Writes the footer, and waits until the disk has it where that is asked for.
-    pub(crate) fn seal(mut self, end: Option<&ProcessEnd>, sync: Sync) -> Result<()> {
+    pub(crate) fn seal(&mut self, end: Option<&ProcessEnd>, sync: Sync) -> Result<()> {
         let json = to_json(&FooterJson { end: end.cloned() }, &self.path)?;
         let mut footer = Vec::with_capacity(self.index.len() * INDEX_ENTRY + json.len() + 32);
         footer.extend(FOOTER_MAGIC);
@@ -158,11 +191,23 @@ impl SegmentWriter {
         }
     }
 
+    /// Writes at the end. In one piece from its beginning on, so that whoever scans the file finds
+    /// it whole or cut.
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io("write", &self.path))?;
-        self.position += bytes.len() as u64;
+        self.mend()?;
+        disk::write(&self.file, bytes, self.position).map_err(|e| {
+            self.torn = true;
+            // At once if it can be, so that nobody who scans the file meets a piece.
+            let _ = self.mend();
+            Error::io("write", &self.path)(e)
+        })
+    }
+
+    fn mend(&mut self) -> Result<()> {
+        if self.torn {
+            disk::truncate(&self.file, self.position).map_err(Error::io("cut", &self.path))?;
+            self.torn = false;
+        }
         Ok(())
     }
 }
@@ -184,6 +229,8 @@ pub struct SegmentReader {
     path: Arc<Path>,
     header: Arc<SegmentHeader>,
     batches: Vec<(u64, Header)>,
+    /// Where the last whole batch ends.
+    batches_end: u64,
     end: Option<ProcessEnd>,
     sealed: bool,
     bytes: u64,
@@ -195,6 +242,16 @@ impl SegmentReader {
     /// # Errors
     /// When the file cannot be read, is not a segment, is of a later version, or is damaged.
     pub fn open(path: &Path) -> Result<SegmentReader> {
+        SegmentReader::open_past(path, None, &mut Problems::fail())
+    }
+
+    /// Opens a segment as far as `problems` lets it. Where its header is damaged, `other` says what
+    /// it said of the process, if another segment of it is known.
+    pub(crate) fn open_past(
+        path: &Path,
+        other: Option<&SegmentHeader>,
+        problems: &mut Problems,
+    ) -> Result<SegmentReader> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let read = Read {
@@ -202,61 +259,55 @@ impl SegmentReader {
             path,
             length,
         };
-        let mut fixed = [0; FIXED];
-        if length < FIXED as u64 {
-            return Err(Error::NotOurs {
-                path: path.to_owned(),
-                expected: "segment",
-            });
-        }
-        read.exact(&mut fixed, 0)?;
-        let mut c = Cursor::new(&fixed);
-        if c.array() != Some(MAGIC) {
-            return Err(Error::NotOurs {
-                path: path.to_owned(),
-                expected: "segment",
-            });
-        }
-        let (version, json_length, crc) = match (c.u32(), c.u32(), c.u32()) {
-            (Some(version), Some(length), Some(crc)) => (version, length as usize, crc),
-            _ => {
-                return Err(Error::NotOurs {
-                    path: path.to_owned(),
-                    expected: "segment",
-                });
+        let footer = match read.footer() {
+            Ok(footer) => footer,
+            Err(error) => {
+                problems.meet(error)?;
+                None
             }
         };
-        if version > VERSION {
-            return Err(Error::NewerVersion {
-                path: path.to_owned(),
-                found: version,
-                known: VERSION,
-            });
-        }
-        let json = read.section(FIXED as u64, json_length)?;
-        if crc32c::crc32c(&json) != crc {
-            return Err(Error::damaged(
-                path,
-                8,
-                "the header does not match its checksum",
-            ));
-        }
-        let header: SegmentHeader = serde_json::from_slice(&json).map_err(|e| {
-            Error::damaged(path, FIXED as u64, format!("the header is not ours: {e}"))
-        })?;
-        let first = (FIXED + json_length) as u64;
-        let (batches, end, sealed) = match read.footer(first)? {
-            Some((batches, end)) => (batches, end, true),
-            None => (read.scan(first)?, None, false),
+        let (header, first) = match read.header() {
+            Ok(header) => header,
+            Err(error) => {
+                let Some(other) = other else {
+                    return Err(error);
+                };
+                problems.meet(error)?;
+                (other.clone(), FIXED as u64)
+            }
+        };
+        let (batches, batches_end, end, sealed) = match footer {
+            Some((batches, end)) => {
+                let batches_end = batches.last().map_or(first, batch_end);
+                (batches, batches_end, end, true)
+            }
+            None => {
+                let batches = read.scan(first, problems)?;
+                let batches_end = batches.last().map_or(first, batch_end);
+                (batches, batches_end, None, false)
+            }
         };
         Ok(SegmentReader {
             path: path.into(),
             header: Arc::new(header),
             batches,
+            batches_end,
             end,
             sealed,
             bytes: length,
         })
+    }
+
+    /// What a segment says of itself, without the rest.
+    pub(crate) fn header_of(path: &Path) -> Result<SegmentHeader> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let read = Read {
+            file: &file,
+            path,
+            length,
+        };
+        read.header().map(|(header, _)| header)
     }
 
     fn file(&self) -> Result<File> {
@@ -335,15 +386,18 @@ impl SegmentReader {
         let summary = &header.summary;
         let calls_length = summary.calls_bytes as usize;
         let payload = projection.has(Projection::PAYLOAD);
-        let length = calls_length
-            + if payload {
-                summary.payload_bytes as usize
-            } else {
-                0
-            };
+        // With the payload comes all that follows it, so that reading everything checks every byte.
+        let length = if payload {
+            header.body_bytes() as usize
+        } else {
+            calls_length
+        };
         let body = read.section(calls_at, length)?;
         let (columns, rest) = body.split_at(calls_length);
-        batch::decode(header, columns, payload.then_some(rest), projection)
+        let rest = payload
+            .then(|| batch::check_open_and_end(header, rest))
+            .transpose();
+        rest.and_then(|payload| batch::decode(header, columns, payload, projection))
             .map_err(|what| Error::damaged(&self.path, *position, what))
     }
 
@@ -405,10 +459,47 @@ impl Read<'_> {
         Ok(bytes)
     }
 
+    /// What the segment says of itself, and where its batches begin.
+    fn header(&self) -> Result<(SegmentHeader, u64)> {
+        let not_ours = || Error::NotOurs {
+            path: self.path.to_owned(),
+            expected: "segment",
+        };
+        if self.length < FIXED as u64 {
+            return Err(not_ours());
+        }
+        let mut fixed = [0; FIXED];
+        self.exact(&mut fixed, 0)?;
+        let mut c = Cursor::new(&fixed);
+        if c.array() != Some(MAGIC) {
+            return Err(not_ours());
+        }
+        let version = c.u32().ok_or_else(not_ours)?;
+        if version > VERSION {
+            return Err(Error::NewerVersion {
+                path: self.path.to_owned(),
+                found: version,
+                known: VERSION,
+            });
+        }
+        let json_length = c.u32().ok_or_else(not_ours)? as usize;
+        let crc = c.u32().ok_or_else(not_ours)?;
+        let json = self.section(FIXED as u64, json_length)?;
+        if version != VERSION || crc32c::crc32c(&json) != crc {
+            let what = "the header does not match its checksum";
+            return Err(Error::damaged(self.path, 8, what));
+        }
+        let header = serde_json::from_slice(&json).map_err(|e| {
+            let what = format!("the header is not ours: {e}");
+            Error::damaged(self.path, FIXED as u64, what)
+        })?;
+        Ok((header, (FIXED + json_length) as u64))
+    }
+
     /// The index from the footer; none where the file does not end in one.
     #[allow(clippy::type_complexity)]
-    fn footer(&self, first: u64) -> Result<Option<(Vec<(u64, Header)>, Option<ProcessEnd>)>> {
-        if self.length < first + TRAILER as u64 {
+    fn footer(&self) -> Result<Option<(Vec<(u64, Header)>, Option<ProcessEnd>)>> {
+        if self.length < (FIXED + TRAILER) as u64 {
             return Ok(None);
         }
         let at = self.length - TRAILER as u64;
@@ -422,7 +513,7 @@ impl Read<'_> {
             return Ok(None);
         }
         let length = length as usize;
-        if first + length as u64 > at {
+        if (FIXED + length) as u64 > at {
             return Err(Error::damaged(
                 self.path,
                 at,
@@ -461,8 +552,8 @@ impl Read<'_> {
     }
 
     /// The index by scanning. A batch that the file does not hold whole ends it; anything else that
-    /// is not a batch is damage.
-    fn scan(&self, first: u64) -> Result<Vec<(u64, Header)>> {
+    /// is not a batch is damage, behind which the next batch is looked for.
+    fn scan(&self, first: u64, problems: &mut Problems) -> Result<Vec<(u64, Header)>> {
         let mut batches: Vec<(u64, Header)> = Vec::new();
         let mut at = first;
         while at + HEADER_BYTES as u64 <= self.length {
@@ -471,24 +562,50 @@ impl Read<'_> {
             if bytes.starts_with(&FOOTER_MAGIC) {
                 break;
             }
-            let header =
-                Header::from_bytes(&bytes).map_err(|what| Error::damaged(self.path, at, what))?;
-            let next = at + HEADER_BYTES as u64 + header.body_bytes();
+            let header = match Header::from_bytes(&bytes) {
+                Ok(header) => header,
+                Err(what) => {
+                    problems.meet(Error::damaged(self.path, at, what))?;
+                    match self.next_batch(at + 1)? {
+                        Some(next) => at = next,
+                        None => break,
+                    }
+                    continue;
+                }
+            };
+            let next = batch_end(&(at, header.clone()));
             if next > self.length {
                 break;
-            }
-            if let Some((_, last)) = batches.last()
-                && last.summary.end_offset() != header.summary.first_offset
-            {
-                return Err(Error::damaged(
-                    self.path,
-                    at,
-                    "a batch does not continue the one before",
-                ));
             }
             batches.push((at, header));
             at = next;
         }
         Ok(batches)
     }
+
+    /// Where from `from` on a batch header stands that matches its checksum.
+    fn next_batch(&self, from: u64) -> Result<Option<u64>> {
+        const PIECE: usize = 1 << 20;
+        let mut at = from;
+        while at + HEADER_BYTES as u64 <= self.length {
+            let length = PIECE.min((self.length - at) as usize);
+            let mut bytes = vec![0; length];
+            self.exact(&mut bytes, at)?;
+            let found = bytes.windows(HEADER_BYTES).position(|w| {
+                w.first_chunk()
+                    .is_some_and(|w| Header::from_bytes(w).is_ok())
+            });
+            if let Some(found) = found {
+                return Ok(Some(at + found as u64));
+            }
+            // Pieces overlap, so that no header is cut by their borders.
+            at += (length - HEADER_BYTES + 1) as u64;
+        }
+        Ok(None)
+    }
+}
+
+/// Where in the file a batch ends.
+fn batch_end((position, header): &(u64, Header)) -> u64 {
+    position + HEADER_BYTES as u64 + header.body_bytes()
 }

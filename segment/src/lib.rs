@@ -39,8 +39,10 @@ mod clock;
 mod codec;
 pub mod describe;
 pub mod descriptors;
+mod disk;
 pub mod error;
 pub mod event;
+mod fault;
 pub mod file;
 pub mod function;
 mod handover;
@@ -49,6 +51,7 @@ pub mod options;
 mod packer;
 pub mod record;
 pub mod recorder;
+pub mod recovery;
 pub mod registry;
 pub mod snapshot;
 mod tail;
@@ -61,11 +64,12 @@ pub use batch::{Compression, Summary};
 pub use calls::{Calls, Parts, Projection};
 pub use error::{Error, Result};
 pub use event::{
-    Ended, Engine, Event, GrowFailed, Interrupt, Invoke, Limits, Preopen, ProcessEnd, ProcessStart,
+    Ended, Engine, Event, Gap, GrowFailed, Interrupt, Invoke, Limits, Preopen, ProcessEnd,
+    ProcessStart,
 };
 pub use ids::{ElapsedNs, FunctionId, ModuleId, Offset, ProcessId, SegmentNumber, UnixNs};
-pub use options::{LogOptions, Sync};
+pub use options::{LogOptions, OnFailure, Sync, TailStorage};
 pub use record::{Outcome, Record};
 pub use recorder::Recorder;
 pub use registry::Registry;
-pub use snapshot::{Chunk, LogState, SegmentInfo, Snapshot};
+pub use snapshot::{Chunk, Damage, LogState, SegmentInfo, Snapshot};

@@ -22,6 +22,26 @@ pub enum Sync {
     Batch,
 }
 
+/// What becomes of the guest when its log cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It ends; what was recorded stays readable.
+    #[default]
+    Stop,
+    /// It goes on. When the log can be written again, a [`Gap`](crate::Gap) says what is missing.
+    Continue,
+}
+
+/// How what is recorded reaches the tail's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TailStorage {
+    /// Through a mapping, where the file system can bind space for it; else by writing.
+    #[default]
+    Auto,
+    /// By writing: two system calls for each record, on any file system.
+    Written,
+}
+
 /// How a log is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -37,6 +57,13 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// A segment this old is sealed and another begun.
     pub segment_age: Duration,
+    /// What becomes of the guest when its log cannot be written.
+    pub on_failure: OnFailure,
+    /// How many bytes the log may take on the disk, about; then it fails. Buffers are made smaller
+    /// where they would take more than half of it.
+    pub max_bytes: Option<u64>,
+    /// How the tail is written.
+    pub tail: TailStorage,
 }
 
 impl LogOptions {
@@ -44,6 +71,18 @@ impl LogOptions {
     pub const MIN_BATCH_BYTES: usize = 4 << 10;
     /// The largest buffer, in bytes.
     pub const MAX_BATCH_BYTES: usize = 256 << 20;
+    /// The least that a log may be limited to, in bytes.
+    pub const LEAST_MAX_BYTES: u64 = 256 << 10;
+
+    /// The size of a buffer of the tail, in bytes. Buffers begin on pages, so that one is written
+    /// back without its neighbour.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let most = self
+            .max_bytes
+            .map_or(u64::MAX, |max| max / 2 / self.buffers as u64);
+        let most = usize::try_from(most).unwrap_or(usize::MAX) / 4096 * 4096;
+        self.batch_bytes.next_multiple_of(4096).min(most)
+    }
 }
 
 impl Default for LogOptions {
@@ -55,6 +94,9 @@ impl Default for LogOptions {
             sync: Sync::default(),
             segment_bytes: 64 << 20,
             segment_age: Duration::from_secs(300),
+            on_failure: OnFailure::default(),
+            max_bytes: None,
+            tail: TailStorage::default(),
         }
     }
 }
@@ -73,6 +115,17 @@ pub(crate) fn check(options: &LogOptions) -> Result<()> {
     if !(2..=MAX_BUFFERS).contains(&options.buffers) {
         let value = options.buffers.to_string();
         return Err(bad("the number of buffers", value, "between 2 and 64"));
+    }
+    if let Some(max) = options
+        .max_bytes
+        .filter(|&max| max < LogOptions::LEAST_MAX_BYTES)
+    {
+        let value = max.to_string();
+        return Err(bad(
+            "the most bytes of the log",
+            value,
+            "at least 262144 (256 KiB)",
+        ));
     }
     Ok(())
 }

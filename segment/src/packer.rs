@@ -1,10 +1,12 @@
 //! The background thread of a log: it makes batches of full buffers, gives the buffers back once
 //! their batches can be read from the segment, rotates segments by size and age, and seals the last.
+//!
+//! Each of its steps can be tried again after it failed, since a disk that is full may have room
+//! later. A buffer is never given back before its batch stands in a segment.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Encoder, Open};
@@ -13,11 +15,16 @@ use crate::descriptors::Descriptors;
 use crate::error::{Error, Result};
 use crate::event::{ProcessEnd, ProcessStart};
 use crate::file::{SegmentHeader, SegmentWriter};
-use crate::handover::{Shared, Work};
+use crate::handover::{Closing, Shared, Work};
 use crate::ids::{FunctionId, Offset};
-use crate::options::{LogOptions, SYNC_INTERVAL, Sync};
+use crate::options::{LogOptions, OnFailure, SYNC_INTERVAL, Sync};
 use crate::tail;
 use crate::tail::decode::Decoder;
+use crate::tail::map::file_bytes;
+use crate::{disk, fault};
+
+/// How long it waits to try again what failed.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// The background thread of a log.
 pub(crate) struct Packer {
@@ -30,13 +37,17 @@ pub(crate) struct Packer {
     segment: Option<SegmentWriter>,
     /// How many segments were begun.
     segments: u32,
+    /// How many bytes those have that were sealed.
+    sealed_bytes: u64,
     /// When the segment was begun.
     opened: Instant,
     decoder: Decoder,
     descriptors: Descriptors,
     calls: Calls,
-    /// The pieces of the record that is open, over all the buffers that it began in.
-    pieces: Vec<u8>,
+    /// What is left open at the end of the buffer.
+    pieces: Pieces,
+    /// How many bytes of the buffer the records and pieces took that are to be stored.
+    raw_bytes: usize,
     batch: Vec<u8>,
     /// The buffer that is packed next.
     sequence: u64,
@@ -44,6 +55,27 @@ pub(crate) struct Packer {
     position: usize,
     /// When the disk had everything.
     synced: Instant,
+    /// The last buffer of which the disk has something in the tail.
+    synced_sequence: u64,
+    /// The disk did not take something once.
+    sync_failed: Option<rustix::io::Errno>,
+}
+
+/// Pieces of the record that is open.
+#[derive(Default)]
+struct Pieces {
+    /// Over all the buffers that it began in.
+    all: Vec<u8>,
+    /// Where in `all` those of the last buffer begin.
+    last: usize,
+}
+
+/// What a log was left as.
+pub(crate) struct Left {
+    /// Whether it was sealed, and its tail removed.
+    pub(crate) sealed: bool,
+    /// The tail, whose lock says that somebody writes it.
+    pub(crate) tail: File,
 }
 
 /// Tells the guest's thread that the packer is gone, also where it panicked.
@@ -65,7 +97,7 @@ impl Packer {
         options: &LogOptions,
     ) -> Result<Packer> {
         let descriptors = Descriptors::at_start(start);
-        let segment = begin_segment(folder, 0, start, &descriptors)?;
+        let segment = begin_segment(folder, 0, start, &descriptors, options.sync)?;
         Ok(Packer {
             shared,
             tail,
@@ -76,60 +108,115 @@ impl Packer {
                 .map_err(Error::io("start the compressor for", folder))?,
             segment: Some(segment),
             segments: 1,
+            sealed_bytes: 0,
             opened: Instant::now(),
             decoder: Decoder::new(Some(Offset(0))),
             descriptors,
             calls: Calls::default(),
-            pieces: Vec::new(),
+            pieces: Pieces::default(),
+            raw_bytes: 0,
             batch: Vec::new(),
             sequence: 1,
             position: 0,
             synced: Instant::now(),
+            synced_sequence: 0,
+            sync_failed: None,
         })
     }
 
-    /// Works until the log is closed, or cannot be written any more.
-    pub(crate) fn run(mut self) {
+    /// Works until the log is closed. Where it cannot be written it is left as it is then.
+    pub(crate) fn run(mut self) -> Left {
         let gone = Gone(Arc::clone(&self.shared));
-        if let Err(error) = self.work() {
+        let sealed = self.work().unwrap_or_else(|error| {
             gone.0.fail(error);
+            false
+        });
+        Left {
+            sealed,
+            tail: self.tail,
         }
     }
 
-    fn work(&mut self) -> Result<()> {
+    /// Returns whether the log was sealed.
+    fn work(&mut self) -> Result<bool> {
         self.touch();
         loop {
             match self.wait() {
                 Work::Full => {
-                    self.pack(true)?;
-                    if self.sync_is_due() {
-                        self.sync()?;
+                    self.unpack(Part::Full)?;
+                    if !self.insist(Packer::store_full) {
+                        return Ok(false);
                     }
-                    self.rotate()?;
                     self.shared.give_back(self.sequence);
                     self.sequence += 1;
                     self.position = 0;
                 }
                 Work::Tick => {
-                    if self.opened.elapsed() >= self.options.segment_age && !self.decoder.is_open()
-                    {
-                        self.pack(false)?;
-                        self.rotate()?;
+                    let old = self.opened.elapsed() >= self.options.segment_age;
+                    if old && !self.decoder.is_open() {
+                        self.unpack(Part::Complete)?;
                     }
-                    if self.options.sync != Sync::None {
-                        self.sync()?;
+                    if !self.insist(Packer::store_some) {
+                        return Ok(false);
                     }
                 }
-                Work::End(end) => return self.end(&end),
+                Work::End(Closing::Leave) => return Ok(false),
+                Work::End(Closing::Seal(end)) => {
+                    return Ok(self.insist(|packer| packer.end(&end)));
+                }
             }
         }
+    }
+
+    /// Tries a step until it succeeds; false where the log was closed before it did.
+    fn insist(&mut self, mut step: impl FnMut(&mut Packer) -> Result<()>) -> bool {
+        let mut failed = false;
+        loop {
+            let Err(error) = step(self) else {
+                if failed {
+                    self.shared.recover();
+                }
+                return true;
+            };
+            failed = true;
+            self.shared.fail(error);
+            let retry = match self.options.on_failure {
+                // The guest ends as soon as it hears of this.
+                OnFailure::Stop => Duration::MAX,
+                OnFailure::Continue => RETRY,
+            };
+            if !self.shared.wait_to_retry(retry) {
+                return false;
+            }
+        }
+    }
+
+    /// Stores what was unpacked of a full buffer, so that it can be given back.
+    fn store_full(&mut self) -> Result<()> {
+        self.store()?;
+        if self.sync_is_due() {
+            self.sync()?;
+        }
+        self.rotate()
+    }
+
+    fn store_some(&mut self) -> Result<()> {
+        self.store()?;
+        self.rotate()?;
+        if self.options.sync != Sync::None {
+            self.sync()?;
+        }
+        Ok(())
     }
 
     /// Whether a buffer may not be given back before the disk has what was packed.
     fn sync_is_due(&self) -> bool {
         match self.options.sync {
             Sync::None => false,
-            Sync::Interval => self.synced.elapsed() >= SYNC_INTERVAL,
+            // What the disk has in the tail is about to be written over, and stays on the disk.
+            Sync::Interval => {
+                self.synced.elapsed() >= SYNC_INTERVAL || self.sequence <= self.synced_sequence
+            }
             Sync::Batch => true,
         }
     }
@@ -151,89 +238,111 @@ impl Packer {
     }
 
     fn wait(&self) -> Work {
+        let age = self.options.segment_age;
         let tick = match self.options.sync {
-            Sync::None => self
-                .options
-                .segment_age
-                .saturating_sub(self.opened.elapsed()),
+            Sync::None => age.saturating_sub(self.opened.elapsed()),
             Sync::Interval | Sync::Batch => SYNC_INTERVAL.saturating_sub(self.synced.elapsed()),
         };
-        let tick = tick.clamp(Duration::from_millis(10), Duration::from_secs(3600));
+        // A segment that is old and cannot be sealed yet is not looked at all the time.
+        let least = age.clamp(Duration::from_millis(1), Duration::from_secs(1));
+        let tick = tick.clamp(least, Duration::from_secs(3600));
         self.shared.wait(self.sequence, tick)
     }
 
-    /// Makes a batch of what the buffer holds beyond what was packed. Of a full buffer the pieces
-    /// of an open record are kept too, since the buffer will be used again.
-    fn pack(&mut self, full: bool) -> Result<()> {
+    /// Takes records out of the buffer, from where it was unpacked already: to be stored.
+    fn unpack(&mut self, part: Part) -> Result<()> {
         // SAFETY: this thread gives the buffer back, in `work`, after the last use of `buffer`.
         let buffer = unsafe { self.shared.map.published(self.sequence) };
         let buffer = buffer.get(self.position..).unwrap_or_default();
-        let next = self.decoder.next_offset().unwrap_or_default();
-        let mut calls = std::mem::take(&mut self.calls);
-        calls.clear(next);
+        self.calls
+            .clear(self.decoder.next_offset().unwrap_or_default());
         let complete = self
             .decoder
-            .feed(buffer, self.sequence, &mut calls)
+            .feed(buffer, self.sequence, &mut self.calls)
             .map_err(|bad| {
-                Error::damaged(
-                    &self.folder.join(tail::FILE_NAME),
-                    bad.position as u64,
-                    bad.what,
-                )
+                let path = self.folder.join(tail::FILE_NAME);
+                Error::damaged(&path, bad.position as u64, bad.what)
             })?;
         // Pieces go on from those of the buffers before as long as no record has ended.
-        if !calls.is_empty() || !self.decoder.is_open() {
-            self.pieces.clear();
+        if !self.calls.is_empty() || !self.decoder.is_open() {
+            self.pieces.all.clear();
         }
-        let continued = !self.pieces.is_empty();
-        let pieces = if full && self.decoder.is_open() {
-            &buffer[complete..]
-        } else {
-            &[]
-        };
-        self.pieces.extend_from_slice(pieces);
-        if !full {
-            self.decoder.forget_open();
-        }
-        let raw_bytes = if full { buffer.len() } else { complete };
-        if !calls.is_empty() || !pieces.is_empty() {
-            self.batch.clear();
-            let segment = segment(
-                &mut self.segment,
-                &mut self.segments,
-                &mut self.opened,
-                || (&self.folder, &self.start, &self.descriptors),
-            )?;
-            // Earlier pieces stand in the batches before, unless a segment was begun since.
-            let back = if continued { segment.open_batches() } else { 0 };
-            let bytes = if back == 0 { &self.pieces } else { pieces };
-            let header = self
-                .encoder
-                .encode(
-                    &calls,
-                    raw_bytes as u64,
-                    Open { bytes, back },
-                    &mut self.batch,
-                )
-                .map_err(Error::io("compress a batch of", segment.path()))?;
-            segment.append_batch(header, &self.batch)?;
-        }
-        self.follow_descriptors(&calls);
-        self.calls = calls;
-        if !full {
-            self.position += complete;
+        self.pieces.last = self.pieces.all.len();
+        match part {
+            // The buffer will be used again, so the pieces of an open record are kept too.
+            Part::Full => {
+                if self.decoder.is_open() {
+                    self.pieces.all.extend_from_slice(&buffer[complete..]);
+                }
+                self.raw_bytes = buffer.len();
+            }
+            Part::Complete => {
+                self.decoder.forget_open();
+                self.raw_bytes = complete;
+                self.position += complete;
+            }
         }
         Ok(())
     }
 
-    fn follow_descriptors(&mut self, calls: &Calls) {
+    /// Makes a batch of what was unpacked and is not stored yet.
+    fn store(&mut self) -> Result<()> {
+        let new_pieces = self.pieces.all.len() > self.pieces.last;
+        if self.calls.is_empty() && !new_pieces {
+            return Ok(());
+        }
+        self.begin_segment()?;
+        let Some(segment) = &mut self.segment else {
+            return Ok(());
+        };
+        // Earlier pieces stand in the batches before, unless a segment was begun since.
+        let continued = self.pieces.last > 0 && new_pieces;
+        let back = if continued { segment.open_batches() } else { 0 };
+        let first = if back == 0 { 0 } else { self.pieces.last };
+        let bytes = if new_pieces {
+            &self.pieces.all[first..]
+        } else {
+            &[]
+        };
+        self.batch.clear();
+        let header = self
+            .encoder
+            .encode(
+                &self.calls,
+                self.raw_bytes as u64,
+                Open { bytes, back },
+                &mut self.batch,
+            )
+            .map_err(Error::io("compress a batch of", segment.path()))?;
+        if let Some(limit) = self.options.max_bytes {
+            // What the tail holds will be stored as well, in the end.
+            let map = &self.shared.map;
+            let tail = file_bytes(map.buffers(), map.buffer_bytes());
+            let stored = self.sealed_bytes + segment.bytes() + self.batch.len() as u64;
+            if stored + tail > limit {
+                return Err(Error::LogFull {
+                    path: self.folder.clone(),
+                    limit,
+                });
+            }
+        }
+        segment.append_batch(header, &self.batch)?;
+        fault::point("batch stored");
+        self.pieces.last = self.pieces.all.len();
+        self.follow_descriptors();
+        self.calls
+            .clear(self.decoder.next_offset().unwrap_or_default());
+        Ok(())
+    }
+
+    fn follow_descriptors(&mut self) {
         let mut last = (FunctionId(0), false);
-        for (i, &id) in calls.functions.iter().enumerate() {
+        for (i, &id) in self.calls.functions.iter().enumerate() {
             if last.0 != id {
                 last = (id, Descriptors::may_change(id));
             }
             if last.1
-                && let Some(record) = calls.get(i)
+                && let Some(record) = self.calls.get(i)
             {
                 self.descriptors.apply(&record);
             }
@@ -242,65 +351,82 @@ impl Packer {
 
     /// Seals a segment that is large or old.
     fn rotate(&mut self) -> Result<()> {
-        let Some(segment) = self.segment.take() else {
+        let Some(segment) = &mut self.segment else {
             return Ok(());
         };
-        let due = segment.bytes() >= self.options.segment_bytes
-            || self.opened.elapsed() >= self.options.segment_age;
-        // A new segment begins with all pieces of an open record: one that is larger than a segment
-        // is not worth that.
-        let large = self.pieces.len() as u64 >= self.options.segment_bytes;
-        if !due || segment.is_empty() || large {
-            self.segment = Some(segment);
+        let old = self.opened.elapsed() >= self.options.segment_age;
+        if segment.bytes() < self.options.segment_bytes && !old {
             return Ok(());
         }
-        segment.seal(None, self.options.sync)
+        // A new segment begins with all pieces of an open record: one that is larger than a segment
+        // is not worth that.
+        if self.pieces.all.len() as u64 >= self.options.segment_bytes {
+            return Ok(());
+        }
+        if segment.is_empty() {
+            self.opened = Instant::now();
+            return Ok(());
+        }
+        segment.seal(None, self.options.sync)?;
+        self.sealed_bytes += segment.bytes();
+        self.segment = None;
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<()> {
-        if let Some(segment) = &self.segment {
-            segment.sync()?;
+        let path = self.folder.join(tail::FILE_NAME);
+        if let Some(error) = self.sync_failed {
+            return Err(Error::io("sync", &path)(error.into()));
         }
-        // What is published now is on the disk after the next line.
-        let map = &self.shared.map;
-        let committed = map.committed(self.sequence) as u64;
-        self.tail
-            .sync_data()
-            .map_err(Error::io("sync", &self.folder.join(tail::FILE_NAME)))?;
-        map.counters()
-            .synced_committed
-            .store(committed, Ordering::Release);
-        map.counters()
-            .synced_sequence
-            .store(self.sequence, Ordering::Release);
+        let synced = match &self.segment {
+            Some(segment) => segment.sync(),
+            None => Ok(()),
+        };
+        let synced = synced.and_then(|()| disk::sync(&self.tail).map_err(Error::io("sync", &path)));
+        if let Err(error) = synced {
+            // The system has forgotten which bytes did not reach the disk: that a second try
+            // succeeds would say nothing of them.
+            self.sync_failed = Some(rustix::io::Errno::IO);
+            return Err(error);
+        }
+        self.synced_sequence = self.sequence;
         self.synced = Instant::now();
         Ok(())
     }
 
     /// Seals the last segment, then removes the tail: there is no moment without either.
     fn end(&mut self, end: &ProcessEnd) -> Result<()> {
-        if let Some(segment) = self.segment.take() {
+        // Where the last segment was sealed for its size already, its last record says as much.
+        if let Some(segment) = &mut self.segment {
             segment.seal(Some(end), self.options.sync)?;
         }
         let path = self.folder.join(tail::FILE_NAME);
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))
+        disk::remove(&path).map_err(Error::io("remove", &path))
+    }
+
+    /// Begins a segment where there is none.
+    fn begin_segment(&mut self) -> Result<()> {
+        if self.segment.is_none() {
+            self.segment = Some(begin_segment(
+                &self.folder,
+                self.segments,
+                &self.start,
+                &self.descriptors,
+                self.options.sync,
+            )?);
+            self.segments += 1;
+            self.opened = Instant::now();
+        }
+        Ok(())
     }
 }
 
-/// The segment that batches go to; begun where there is none.
-fn segment<'a>(
-    current: &'a mut Option<SegmentWriter>,
-    count: &mut u32,
-    opened: &mut Instant,
-    about: impl Fn() -> (&'a Path, &'a ProcessStart, &'a Descriptors),
-) -> Result<&'a mut SegmentWriter> {
-    if current.is_none() {
-        let (folder, start, descriptors) = about();
-        *current = Some(begin_segment(folder, *count, start, descriptors)?);
-        *count += 1;
-        *opened = Instant::now();
-    }
-    current.as_mut().ok_or(Error::WriterDied)
+/// How much of a buffer is unpacked.
+enum Part {
+    /// All of it: it is full.
+    Full,
+    /// The records that are complete: it will be filled further.
+    Complete,
 }
 
 fn begin_segment(
@@ -308,11 +434,12 @@ fn begin_segment(
     number: u32,
     start: &ProcessStart,
     descriptors: &Descriptors,
+    sync: Sync,
 ) -> Result<SegmentWriter> {
     let header = SegmentHeader {
         segment: number,
         process: start.clone(),
         descriptors: descriptors.table(),
     };
-    SegmentWriter::create(folder, &header)
+    SegmentWriter::create(folder, &header, sync)
 }

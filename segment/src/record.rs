@@ -20,16 +20,19 @@ pub enum Outcome {
     Interrupted = 3,
     /// It has not returned: the guest is in it, or its writer died in it.
     InFlight = 4,
+    /// Nobody knows: recording failed while the guest was in it. A gap follows.
+    Unrecorded = 5,
 }
 
 impl Outcome {
     /// All outcomes, in the order of their numbers.
-    pub const ALL: [Outcome; 5] = [
+    pub const ALL: [Outcome; 6] = [
         Outcome::Returned,
         Outcome::Trapped,
         Outcome::Exited,
         Outcome::Interrupted,
         Outcome::InFlight,
+        Outcome::Unrecorded,
     ];
 
     /// The outcome of that number.
@@ -47,6 +50,7 @@ impl Outcome {
             Outcome::Exited => "exited",
             Outcome::Interrupted => "interrupted",
             Outcome::InFlight => "in flight",
+            Outcome::Unrecorded => "unrecorded",
         }
     }
 }

@@ -1,44 +1,57 @@
 //! The write side of a log, on the guest's thread.
 //!
 //! A [`Recorder`] appends to the tail; it makes no system call and takes no lock on the way of a
-//! call, but waits where every buffer of the tail is full: nothing is ever dropped. What becomes of
-//! full buffers is the packer's business (`packer.rs`).
+//! call, but waits where every buffer of the tail is full: nothing is ever dropped in silence. What
+//! becomes of full buffers is the packer's business (`packer.rs`).
+//!
+//! When the log cannot be written, the guest is stopped or goes on without it ([`OnFailure`]). Then
+//! what is missing is a [`Gap`]: said in the tail's first page while it is open, and a record after.
 
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FlockOperation;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::event::{Ended, Event, ProcessEnd, ProcessStart};
-use crate::handover::Shared;
-use crate::ids::{ElapsedNs, FunctionId, Offset};
-use crate::options::{LogOptions, check};
-use crate::packer::Packer;
+use crate::event::{self, Ended, Event, Gap, ProcessEnd, ProcessStart};
+use crate::handover::{Closing, Shared};
+use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId};
+use crate::options::{LogOptions, OnFailure, TailStorage, check};
+use crate::packer::{Left, Packer};
 use crate::record::Outcome;
 use crate::registry::{Registry, private_folder};
-use crate::tail::map::{Owner, TailMap, file_bytes};
+use crate::tail::last_words::LastWords;
+use crate::tail::map::{Owner, Storage, TailMap, file_bytes};
 use crate::tail::reader::boot_id;
-use crate::tail::writer::{Published, TailWriter};
+use crate::tail::writer::{Buffers, Failed, Published, TailWriter};
 use crate::tail::{self, FIXED_BYTES};
+use crate::{disk, fault};
+
+pub use crate::handover::StopWaiting;
 
 /// Records the calls of one process. It belongs to the guest's thread.
 ///
 /// A call is `begin`, any `input`, `publish`, the effect with any `write`, and `finish`. An effect
 /// that reached the world is never missing from the log, since its record is published before.
 pub struct Recorder {
+    registry: Registry,
+    process: ProcessId,
     writer: TailWriter<Shared>,
     shared: Arc<Shared>,
-    packer: Option<JoinHandle<()>>,
+    packer: Option<JoinHandle<Left>>,
+    on_failure: OnFailure,
     clock: Clock,
     start: u64,
     consumed: Option<usize>,
     note: String,
+    /// The gap that is open.
+    gap: Option<Gap>,
+    /// The call that is open is counted in the gap.
+    counted: bool,
 }
 
 impl Recorder {
@@ -48,27 +61,54 @@ impl Recorder {
     /// When an option is out of range, or the log cannot be created in the registry.
     pub fn create(registry: &Registry, start: &ProcessStart, options: &LogOptions) -> Result<Self> {
         check(options)?;
+        let process = start.process_id;
+        registry.create()?;
+        let marker = registry.marker(process);
+        disk::create(&marker).map_err(Error::io("create", &marker))?;
+        let folder = registry.process_folder(process);
+        let recorder = private_folder(&folder)
+            .and_then(|()| Recorder::create_in(registry, &folder, start, options));
+        if recorder.is_err() {
+            // Nothing was recorded, and nothing is left of it, as far as that can be.
+            let _ = std::fs::remove_dir_all(&folder);
+            let _ = std::fs::remove_file(&marker);
+        }
+        recorder
+    }
+
+    fn create_in(
+        registry: &Registry,
+        folder: &Path,
+        start: &ProcessStart,
+        options: &LogOptions,
+    ) -> Result<Self> {
         let clock = Clock::start();
-        let folder = registry.process_folder(start.process_id);
-        private_folder(&folder)?;
-        let (file, map) = create_tail(&folder, start, options)?;
+        let (file, map) = create_tail(folder, start, options)?;
         let map = Arc::new(map);
-        let shared = Arc::new(Shared::new(Arc::clone(&map)));
-        let packer = Packer::new(Arc::clone(&shared), file, &folder, start, options)?;
+        let shared = Arc::new(Shared::new(Arc::clone(&map), options.on_failure));
+        let tail_path = folder.join(tail::FILE_NAME);
+        // SAFETY: the map was made here, and this is the only owner made of it.
+        let owner = unsafe { Owner::new(map) };
+        let writer =
+            TailWriter::new(owner, Arc::clone(&shared)).map_err(Error::io("write", &tail_path))?;
+        let packer = Packer::new(Arc::clone(&shared), file, folder, start, options)?;
         let packer = std::thread::Builder::new()
             .name("timecraft-log".to_owned())
             .spawn(move || packer.run())
-            .map_err(Error::io("start the thread that writes", &folder))?;
-        // SAFETY: the map was made here, and this is the only owner made of it.
-        let owner = unsafe { Owner::new(map) };
+            .map_err(Error::io("start the thread that writes", folder))?;
         let mut recorder = Recorder {
-            writer: TailWriter::new(owner, Arc::clone(&shared)),
+            registry: registry.clone(),
+            process: start.process_id,
+            writer,
             shared,
             packer: Some(packer),
+            on_failure: options.on_failure,
             clock,
             start: 0,
             consumed: None,
             note: String::new(),
+            gap: None,
+            counted: false,
         };
         recorder.event(start)?;
         Ok(recorder)
@@ -81,12 +121,16 @@ impl Recorder {
     #[inline]
     pub fn begin(&mut self, function: FunctionId, args: &[u64]) -> Result<()> {
         self.start = self.clock.elapsed_ns();
-        self.writer.begin(self.start, function, args);
-        if self.writer.failed() {
-            Err(self.failure())
-        } else {
-            Ok(())
+        if self.writer.failed().is_some() && !self.resume() {
+            self.counted = false;
+            return self.unrecorded();
         }
+        self.writer.begin(self.start, function, args);
+        if self.writer.failed().is_some() {
+            self.counted = false;
+            return self.unrecorded();
+        }
+        Ok(())
     }
 
     /// Appends bytes that the guest passes in.
@@ -102,11 +146,10 @@ impl Recorder {
     #[inline]
     pub fn publish(&mut self) -> Result<()> {
         self.writer.publish_begin();
-        if self.writer.failed() {
-            Err(self.failure())
-        } else {
-            Ok(())
+        if self.writer.failed().is_some() {
+            return self.unrecorded();
         }
+        Ok(())
     }
 
     /// The host wrote `bytes` to the guest's memory at `address`.
@@ -139,11 +182,10 @@ impl Recorder {
         if !self.note.is_empty() {
             self.note.clear();
         }
-        if self.writer.failed() {
-            Err(self.failure())
-        } else {
-            Ok(offset)
+        if self.writer.failed().is_some() {
+            self.unrecorded()?;
         }
+        Ok(offset)
     }
 
     /// Records an event.
@@ -151,15 +193,8 @@ impl Recorder {
     /// # Errors
     /// When the log cannot be written any more.
     pub fn event<E: Event>(&mut self, event: &E) -> Result<Offset> {
-        let json = serde_json::to_vec(event).map_err(|e| Error::RecordingFailed {
-            source: Box::new(Error::Io {
-                action: "describe an event for",
-                path: PathBuf::from("the log"),
-                source: e.into(),
-            }),
-        })?;
         self.begin(E::FUNCTION, &[])?;
-        self.input(&json);
+        self.input(&event::to_json(event));
         self.publish()?;
         self.finish(Outcome::Returned, 0)
     }
@@ -174,6 +209,12 @@ impl Recorder {
     #[inline]
     pub fn elapsed(&mut self) -> ElapsedNs {
         ElapsedNs(self.clock.elapsed_ns())
+    }
+
+    /// A handle by which another thread ends the guest's wait for its log.
+    #[must_use]
+    pub fn stop_waiting(&self) -> StopWaiting {
+        self.shared.stop_waiting()
     }
 
     /// How long the guest has waited for the log, in nanoseconds.
@@ -194,35 +235,153 @@ impl Recorder {
         let Some(packer) = self.packer.take() else {
             return Ok(());
         };
+        self.shared.wait_again();
         // The host gave up inside a call: what it had come to is kept.
-        if let Some(published) = self.writer.open_record() {
+        if let (None, Some(published)) = (self.writer.failed(), self.writer.open_record()) {
             if published == Published::No {
                 self.writer.publish_begin();
             }
             // A log that cannot be written says so below.
             let _ = self.finish(Outcome::Interrupted, 0);
         }
-        let recorded = self.event(end).map(drop);
-        self.shared.close(self.writer.sequence(), end);
-        packer.join().map_err(|_| Error::WriterDied)?;
-        recorded?;
-        match self.shared.take_failure() {
-            Some(source) => Err(Error::RecordingFailed {
-                source: Box::new(source),
-            }),
-            None => Ok(()),
+        if let Some(Failed::NoBuffer) = self.writer.failed() {
+            // Unless the disk is to blame there is one soon.
+            self.shared.next(self.writer.sequence() + 1);
         }
+        let recorded = self.resume() && self.event(end).is_ok() && self.writer.failed().is_none();
+        let closing = if recorded {
+            Closing::Seal(Box::new(end.clone()))
+        } else {
+            self.say_last(Some(end));
+            Closing::Leave
+        };
+        self.shared.close(self.writer.sequence(), closing);
+        let left = packer.join().map_err(|_| Error::WriterDied)?;
+        if left.sealed {
+            let marker = self.registry.marker(self.process);
+            return disk::remove(&marker).map_err(Error::io("remove", &marker));
+        }
+        // What the packer could not do is what is done for a writer that died, and perhaps the disk
+        // is well by now. If not, it waits in the tail for whoever opens the registry next.
+        let failing = self.shared.failing();
+        let unlocked = rustix::fs::flock(&left.tail, FlockOperation::Unlock);
+        let path = self.registry.process_folder(self.process);
+        unlocked.map_err(|e| Error::io("unlock the tail in", &path)(e.into()))?;
+        let sealed = self.registry.seal_orphan(self.process);
+        let source = match (sealed, failing) {
+            (Err(error), None) => Arc::new(error),
+            (Err(_), Some(first)) => first,
+            (Ok(_), Some(first)) if matches!(&*first, Error::Io { action: "sync", .. }) => first,
+            (Ok(_), _) => return Ok(()),
+        };
+        Err(Error::RecordingFailed { source })
+    }
+
+    /// What is open cannot be recorded: the reason, or where the guest goes on, what will be said of
+    /// it later.
+    #[cold]
+    fn unrecorded(&mut self) -> Result<()> {
+        let reason = self.failure();
+        if self.on_failure == OnFailure::Stop || matches!(reason, Error::StoppedWaiting) {
+            return Err(reason);
+        }
+        if self.gap.is_none() {
+            let now = self.clock.elapsed_ns();
+            self.gap = Some(Gap {
+                calls: 0,
+                from_ns: now,
+                to_ns: now,
+                reason: chain(&reason),
+            });
+            self.say_last(None);
+        }
+        if !self.counted && !self.writer.has_begun() {
+            self.counted = true;
+            let lost = &self.shared.map.counters().lost_calls;
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether recording can go on after a failure; then what was not recorded is.
+    #[cold]
+    fn resume(&mut self) -> bool {
+        if !self.writer.resume() {
+            return false;
+        }
+        if self.gap.is_some() {
+            let Some(gap) = self.gap_until_now() else {
+                return true;
+            };
+            let (writer, now) = (&mut self.writer, gap.to_ns);
+            writer.begin(now, Gap::FUNCTION, &[]);
+            writer.put(&event::to_json(&gap));
+            writer.publish_begin();
+            writer.finish(0, Outcome::Returned, 0, None, "");
+            if self.writer.failed().is_some() {
+                return false;
+            }
+            self.gap = None;
+            // Nobody is left to tell if this fails; readers see that the record is later.
+            let _ = self.writer.say_last(&LastWords::default());
+            let lost = &self.shared.map.counters().lost_calls;
+            lost.store(0, Ordering::Relaxed);
+            self.start = self.clock.elapsed_ns();
+        }
+        true
+    }
+
+    fn gap_until_now(&mut self) -> Option<Gap> {
+        let calls = self
+            .shared
+            .map
+            .counters()
+            .lost_calls
+            .load(Ordering::Relaxed);
+        let now = self.clock.elapsed_ns();
+        let gap = self.gap.as_mut()?;
+        gap.calls = calls;
+        gap.to_ns = now.max(gap.from_ns + 1);
+        Some(gap.clone())
+    }
+
+    /// Says in the tail's first page what there is no buffer for. The reason why there is none is
+    /// what the user hears of, not that this failed too.
+    fn say_last(&mut self, end: Option<&ProcessEnd>) {
+        let words = LastWords {
+            gap: self.gap_until_now(),
+            end: end.cloned(),
+        };
+        let _ = self.writer.say_last(&words);
     }
 
     #[cold]
     fn failure(&self) -> Error {
-        match self.shared.take_failure() {
-            Some(source) => Error::RecordingFailed {
-                source: Box::new(source),
-            },
-            None => Error::WriterDied,
-        }
+        let source = match (self.writer.failed(), self.shared.failing()) {
+            (Some(Failed::Write(error)), _) => {
+                let folder = self.registry.process_folder(self.process);
+                // An error of the system cannot be copied, but its number can.
+                let errno = error.raw_os_error().unwrap_or(0);
+                let error = std::io::Error::from_raw_os_error(errno);
+                Arc::new(Error::io("write", &folder.join(tail::FILE_NAME))(error))
+            }
+            (_, Some(source)) => source,
+            _ if self.shared.is_interrupted() => return Error::StoppedWaiting,
+            _ => return Error::WriterDied,
+        };
+        Error::RecordingFailed { source }
     }
+}
+
+/// An error and its causes, in a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 impl Drop for Recorder {
@@ -247,22 +406,21 @@ fn create_tail(
     start: &ProcessStart,
     options: &LogOptions,
 ) -> Result<(File, TailMap)> {
-    // Buffers begin on pages, so that one is written back without its neighbour.
-    let buffer_bytes = options.batch_bytes.next_multiple_of(4096);
+    let buffer_bytes = options.buffer_bytes();
     let path = folder.join(tail::FILE_NAME);
     let new = folder.join("tail.new");
     let failed = |action| Error::io(action, &path);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .map_err(failed("create"))?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|e| failed("lock")(e.into()))?;
+    let file = disk::create(&new).map_err(failed("create"))?;
+    if !disk::lock(&file).map_err(failed("lock"))? {
+        return Err(failed("lock")(std::io::ErrorKind::WouldBlock.into()));
+    }
     let length = file_bytes(options.buffers, buffer_bytes);
-    allocate(&file, length).map_err(failed("allocate the space of"))?;
+    let bound = disk::allocate(&file, length).map_err(failed("allocate the space of"))?;
+    let storage = if bound && options.tail == TailStorage::Auto {
+        Storage::Mapped
+    } else {
+        Storage::Written
+    };
 
     let mut fixed = Vec::with_capacity(FIXED_BYTES);
     fixed.extend(tail::MAGIC);
@@ -271,27 +429,10 @@ fn create_tail(
     fixed.extend((buffer_bytes as u64).to_le_bytes());
     fixed.extend(start.process_id.as_bytes());
     fixed.extend(boot_id());
-    std::os::unix::fs::FileExt::write_all_at(&file, &fixed, 0).map_err(failed("write"))?;
-    let map = TailMap::new(&file, options.buffers, buffer_bytes).map_err(failed("map"))?;
-    std::fs::rename(&new, &path).map_err(failed("create"))?;
+    fixed.extend(crc32c::crc32c(&fixed).to_le_bytes());
+    disk::write(&file, &fixed, 0).map_err(failed("write"))?;
+    let map = TailMap::new(&file, storage, options.buffers, buffer_bytes).map_err(failed("map"))?;
+    disk::rename(&new, &path).map_err(failed("create"))?;
+    fault::point("tail named");
     Ok((file, map))
-}
-
-/// Binds the space of the tail, so that a full disk is an error here and not a signal later.
-fn allocate(file: &File, length: u64) -> std::io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            // Zeros that are written are space that is there.
-            let zeros = vec![0; 1 << 20];
-            let mut at = 0;
-            while at < length {
-                let n = zeros.len().min((length - at) as usize);
-                std::os::unix::fs::FileExt::write_all_at(file, &zeros[..n], at)?;
-                at += n as u64;
-            }
-            Ok(())
-        }
-        Err(e) => Err(e.into()),
-    }
 }

@@ -1,7 +1,8 @@
 //! The registry: a tree of objects, the same on local disk and, later, on S3.
 //!
 //! `modules/<sha256>.wasm`, `processes/<date>/<process id>/<segment number>.seg`, and beside the
-//! segments of a running process its `tail`. Folders are 0700 and files 0600.
+//! segments of a running process its `tail`; `running/<process id>` until it has ended. Folders are
+//! 0700 and files 0600.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::ids::{ModuleId, ProcessId, SegmentNumber, UnixNs};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Problems, Snapshot};
 use crate::{file, tail};
 
 /// A registry, by its folder.
@@ -39,7 +40,18 @@ impl Registry {
     /// When a folder cannot be made.
     pub fn create(&self) -> Result<()> {
         private_folder(&self.modules())?;
+        private_folder(&self.running())?;
         private_folder(&self.root.join("processes"))
+    }
+
+    /// The folder of the markers of processes that have not ended: an empty file each, so that those
+    /// which a dead writer left are found without a look at all.
+    pub(crate) fn running(&self) -> PathBuf {
+        self.root.join("running")
+    }
+
+    pub(crate) fn marker(&self, id: ProcessId) -> PathBuf {
+        self.running().join(id.to_string())
     }
 
     /// The folder of a process. It need not exist.
@@ -109,7 +121,10 @@ impl Registry {
         }
         let ids = self.process_ids()?;
         if selector == "latest" {
-            return ids.last().copied().ok_or_else(nothing);
+            // One that is about to start, or died in it, has no log.
+            let has_log =
+                |id: &&ProcessId| self.process_folder(**id).join(first_segment()).exists();
+            return ids.iter().rev().find(has_log).copied().ok_or_else(nothing);
         }
         let of_name = ids.iter().rev().copied().find(|&id| {
             let start = Snapshot::read_start(&self.process_folder(id));
@@ -140,8 +155,7 @@ impl Registry {
     #[must_use]
     pub fn may_grow(&self, id: ProcessId) -> bool {
         let folder = self.process_folder(id);
-        let first = folder.join(file::file_name(SegmentNumber(0)));
-        folder.join(tail::FILE_NAME).exists() || !first.exists()
+        folder.join(tail::FILE_NAME).exists() || !folder.join(first_segment()).exists()
     }
 
     /// What a process's log holds now.
@@ -149,7 +163,16 @@ impl Registry {
     /// # Errors
     /// When there is no such log, or it cannot be read, or it is damaged.
     pub fn snapshot(&self, id: ProcessId) -> Result<Snapshot> {
-        Snapshot::take(id, &self.process_folder(id))
+        Snapshot::take(id, &self.process_folder(id), Problems::fail)
+    }
+
+    /// What a process's log holds now, before and after what is damaged; the snapshot says what was
+    /// skipped. Damage inside a batch is found by who reads it.
+    ///
+    /// # Errors
+    /// When there is no such log, or nothing of it can be read.
+    pub fn snapshot_past_damage(&self, id: ProcessId) -> Result<Snapshot> {
+        Snapshot::take(id, &self.process_folder(id), Problems::skip)
     }
 
     /// Keeps a module, in its binary form, and returns its id.
@@ -219,6 +242,10 @@ impl Registry {
     fn module_path(&self, id: ModuleId) -> PathBuf {
         self.modules().join(format!("{id}.wasm"))
     }
+}
+
+fn first_segment() -> String {
+    file::file_name(SegmentNumber(0))
 }
 
 /// Makes a folder and those above it, for this user alone.

@@ -11,11 +11,106 @@ use std::sync::Arc;
 use crate::batch::Summary;
 use crate::calls::{Calls, Projection};
 use crate::error::{Error, Result};
-use crate::event::{ProcessEnd, ProcessStart};
+use crate::event::{self, ProcessEnd, ProcessStart};
 use crate::file::{self, SegmentReader};
 use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId, SegmentNumber};
 use crate::registry;
-use crate::tail::reader::TailCopy;
+use crate::tail::reader::{TailCopy, Tip};
+
+/// A place in a log that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it the damaged part begins, in bytes.
+    pub position: u64,
+    /// What does not hold.
+    pub what: String,
+    /// The last record before what is missing, where records are.
+    pub before: Option<Offset>,
+    /// The first record after it.
+    pub after: Option<Offset>,
+}
+
+impl Damage {
+    /// What an error says of damage; none where it is about something else.
+    #[must_use]
+    pub fn of(error: &Error) -> Option<Damage> {
+        let damage = |path: &PathBuf, position, what: String| Damage {
+            path: path.clone(),
+            position,
+            what,
+            before: None,
+            after: None,
+        };
+        Some(match error {
+            Error::Damaged {
+                path,
+                position,
+                what,
+            } => damage(path, *position, what.clone()),
+            Error::NotOurs { path, .. } => damage(path, 0, "it is not one of ours".to_owned()),
+            Error::NewerVersion { path, .. } => damage(path, 8, error.to_string()),
+            Error::EndMissing { path, position } => {
+                damage(path, *position, "the end of the log is missing".to_owned())
+            }
+            Error::Gap {
+                path,
+                before,
+                after,
+                ..
+            } => Damage {
+                before: Some(*before),
+                after: Some(*after),
+                ..damage(path, 0, "records before this are missing".to_owned())
+            },
+            // The disk has the file, and cannot give it; or the file is shorter than it was.
+            Error::Io { path, source, .. }
+                if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+                    || source.kind() == std::io::ErrorKind::UnexpectedEof =>
+            {
+                damage(path, 0, source.to_string())
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// What is done about damage, and what was met.
+pub(crate) struct Problems {
+    skip: bool,
+    met: Vec<Damage>,
+}
+
+impl Problems {
+    /// The first is an error.
+    pub(crate) fn fail() -> Problems {
+        Problems {
+            skip: false,
+            met: Vec::new(),
+        }
+    }
+
+    /// They are remembered, and reading goes on behind them.
+    pub(crate) fn skip() -> Problems {
+        Problems {
+            skip: true,
+            met: Vec::new(),
+        }
+    }
+
+    /// # Errors
+    /// With `error`, unless it is damage that is to be skipped.
+    pub(crate) fn meet(&mut self, error: Error) -> Result<()> {
+        match Damage::of(&error) {
+            Some(damage) if self.skip => {
+                self.met.push(damage);
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
 
 /// Who has written a log, and whether more will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,25 +201,32 @@ pub struct Snapshot {
     chunks: Vec<Chunk>,
     end_offset: Offset,
     stall_ns: u64,
+    damage: Vec<Damage>,
 }
 
 impl Snapshot {
-    pub(crate) fn take(process: ProcessId, folder: &Path) -> Result<Snapshot> {
+    pub(crate) fn take(
+        process: ProcessId,
+        folder: &Path,
+        problems: fn() -> Problems,
+    ) -> Result<Snapshot> {
         // A log may end between the look at its tail and the look at its segments, and its last
         // segment may be sealed and another begun; then what was seen does not fit together, and
-        // looking again does.
+        // looking again does. Of a log that nobody writes any more a second look shows the same.
         let mut attempts = 0;
         loop {
-            match Snapshot::attempt(process, folder) {
-                Err(Error::Gap { .. }) if attempts < 8 => attempts += 1,
+            let last = attempts == 8;
+            let mut met = if last { problems() } else { Problems::fail() };
+            match Snapshot::attempt(process, folder, &mut met) {
+                Err(error) if !last && Damage::of(&error).is_some() => attempts += 1,
                 done => return done,
             }
         }
     }
 
-    fn attempt(process: ProcessId, folder: &Path) -> Result<Snapshot> {
-        let tail = TailCopy::take(folder)?;
-        let readers = open_segments(folder)?;
+    fn attempt(process: ProcessId, folder: &Path, problems: &mut Problems) -> Result<Snapshot> {
+        let tail = TailCopy::take(folder, problems)?;
+        let readers = open_segments(process, folder, problems)?;
         let Some(first) = readers.first() else {
             return Err(Error::NoLog {
                 process,
@@ -132,29 +234,19 @@ impl Snapshot {
             });
         };
         let start = Arc::new(first.header().process.clone());
-
-        let mut chunks = Vec::new();
-        let mut segments = Vec::new();
-        let mut next = Offset(0);
-        for reader in &readers {
-            let reader = Arc::new(reader.clone());
-            let in_segment = chunks.len();
-            for i in 0..reader.len() {
-                let Some(summary) = reader.summary(i).cloned() else {
-                    break;
-                };
-                // A batch of a record's pieces alone has no record.
-                if summary.count == 0 {
-                    continue;
-                }
-                contiguous(process, next, summary.first_offset)?;
-                next = summary.end_offset();
-                chunks.push(Chunk {
-                    summary,
-                    source: Source::Batch(Arc::clone(&reader), i),
-                });
+        let mut log = Log {
+            process,
+            next: Offset(0),
+            chunks: Vec::new(),
+            segments: Vec::new(),
+        };
+        let last = readers.len() - 1;
+        for (i, reader) in readers.iter().enumerate() {
+            log.add_segment(reader, problems)?;
+            // A segment is sealed before the next is begun, and the last before the tail goes.
+            if !reader.is_sealed() && (i < last || tail.is_none()) {
+                problems.meet(end_missing(reader))?;
             }
-            segments.extend(info(&reader, &chunks[in_segment..]));
         }
 
         let mut end = readers.last().and_then(|r| r.end().cloned());
@@ -165,38 +257,35 @@ impl Snapshot {
             if tail.live {
                 state = LogState::Live;
             }
-            let last = readers.iter().rev().find(|r| !r.is_empty());
-            let open = last.map_or(Ok(Vec::new()), SegmentReader::open_pieces)?;
-            let calls = tail.records(process, next, &open, folder)?;
-            if !calls.is_empty() {
-                contiguous(process, next, calls.first_offset)?;
-                next = calls.end_offset();
-                let summary = Summary::of(&calls);
-                segments.push(tail_info(folder, readers.len(), &calls));
-                chunks.push(Chunk {
-                    summary,
-                    source: Source::Tail(Arc::new(calls)),
-                });
-            }
+            log.add_tail(tail, &readers, folder, problems)?;
         }
         // The last record is there before the footer that holds it too, and without it where the
         // writer died while it sealed.
         if end.is_none() {
-            end = last_record(chunks.last())?;
+            end = match last_record(log.chunks.last()) {
+                Ok(end) => end,
+                Err(error) => {
+                    problems.meet(error)?;
+                    None
+                }
+            };
         }
         if let Some(end) = &end {
             state = LogState::Ended;
             stall_ns = end.stall_ns;
+        } else if tail.is_none() && readers[last].is_sealed() {
+            problems.meet(end_missing(&readers[last]))?;
         }
         Ok(Snapshot {
             process,
             start,
             end,
             state,
-            segments,
-            chunks,
-            end_offset: next,
+            segments: log.segments,
+            chunks: log.chunks,
+            end_offset: log.next,
             stall_ns,
+            damage: std::mem::take(&mut problems.met),
         })
     }
 
@@ -204,6 +293,12 @@ impl Snapshot {
     pub(crate) fn read_start(folder: &Path) -> Result<ProcessStart> {
         let path = folder.join(file::file_name(SegmentNumber(0)));
         SegmentReader::open(&path).map(|r| r.header().process.clone())
+    }
+
+    /// What was skipped because it is damaged. What only reading a chunk can find is not here.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
     }
 
     /// Whose log it is.
@@ -271,28 +366,133 @@ impl Snapshot {
     }
 }
 
+fn end_missing(reader: &SegmentReader) -> Error {
+    Error::EndMissing {
+        path: reader.path().to_owned(),
+        position: reader.bytes(),
+    }
+}
+
+/// A log as it is put together.
+struct Log {
+    process: ProcessId,
+    next: Offset,
+    chunks: Vec<Chunk>,
+    segments: Vec<SegmentInfo>,
+}
+
+impl Log {
+    fn add_segment(&mut self, reader: &SegmentReader, problems: &mut Problems) -> Result<()> {
+        let reader = Arc::new(reader.clone());
+        let in_segment = self.chunks.len();
+        for i in 0..reader.len() {
+            let Some(summary) = reader.summary(i).cloned() else {
+                break;
+            };
+            // A batch of a record's pieces alone has no record.
+            if summary.count == 0 {
+                continue;
+            }
+            self.continues(summary.first_offset, reader.path(), problems)?;
+            self.next = summary.end_offset();
+            self.chunks.push(Chunk {
+                summary,
+                source: Source::Batch(Arc::clone(&reader), i),
+            });
+        }
+        self.segments
+            .extend(info(&reader, &self.chunks[in_segment..]));
+        Ok(())
+    }
+
+    fn add_tail(
+        &mut self,
+        tail: &TailCopy,
+        readers: &[SegmentReader],
+        folder: &Path,
+        problems: &mut Problems,
+    ) -> Result<()> {
+        if tail.process() != self.process {
+            let path = folder.join(crate::tail::FILE_NAME);
+            return problems.meet(Error::damaged(
+                &path,
+                24,
+                "it is the tail of another process",
+            ));
+        }
+        let mut tip = match Tip::of(readers) {
+            Ok(tip) => tip,
+            Err(error) => {
+                problems.meet(error)?;
+                Tip::default()
+            }
+        };
+        tip.next = self.next;
+        let beyond = tail.records(&tip, problems)?;
+        let first = self.chunks.len();
+        for calls in beyond.parts {
+            let summary = Summary::of(&calls);
+            self.chunks.push(Chunk {
+                summary,
+                source: Source::Tail(Arc::new(calls)),
+            });
+        }
+        self.next = beyond.next;
+        self.segments
+            .extend(tail_info(folder, readers.len(), &self.chunks[first..]));
+        Ok(())
+    }
+
+    fn continues(&self, found: Offset, path: &Path, problems: &mut Problems) -> Result<()> {
+        if self.next == found {
+            return Ok(());
+        }
+        problems.meet(Error::Gap {
+            process: self.process,
+            path: path.to_owned(),
+            before: Offset(self.next.0.saturating_sub(1)),
+            after: found,
+        })
+    }
+}
+
 /// The segments of a process, by number. One that another process is sealing away is not missed:
 /// the folder is listed after the tail was copied.
-fn open_segments(folder: &Path) -> Result<Vec<SegmentReader>> {
+pub(crate) fn open_segments(
+    process: ProcessId,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Result<Vec<SegmentReader>> {
     let suffix = format!(".{}", file::EXTENSION);
-    let names = registry::names(folder)?;
-    let segments = names.iter().filter(|name| name.ends_with(&suffix));
+    let mut names = registry::names(folder)?;
+    names.retain(|name| name.ends_with(&suffix));
+    let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+    // Any segment says how its process began, should one of them not be able to.
+    let header = paths
+        .iter()
+        .find_map(|path| SegmentReader::header_of(path).ok());
     let mut readers = Vec::new();
-    for name in segments {
-        readers.push(SegmentReader::open(&folder.join(name))?);
+    for path in &paths {
+        let opened = SegmentReader::open_past(path, header.as_ref(), problems);
+        match opened.and_then(|reader| in_its_place(process, reader)) {
+            Ok(reader) => readers.push(reader),
+            Err(error) => problems.meet(error)?,
+        }
     }
     Ok(readers)
 }
 
-fn contiguous(process: ProcessId, next: Offset, found: Offset) -> Result<()> {
-    if next == found {
-        return Ok(());
-    }
-    Err(Error::Gap {
-        process,
-        before: Offset(next.0.saturating_sub(1)),
-        after: found,
-    })
+/// A segment that is of that process, and whose name is its own.
+fn in_its_place(process: ProcessId, reader: SegmentReader) -> Result<SegmentReader> {
+    let name = file::file_name(reader.number());
+    let what = if reader.header().process.process_id != process {
+        "it is a segment of another process"
+    } else if !reader.path().ends_with(name) {
+        "it is not the segment that its name says"
+    } else {
+        return Ok(reader);
+    };
+    Err(Error::damaged(reader.path(), 0, what))
 }
 
 fn info(reader: &SegmentReader, chunks: &[Chunk]) -> Option<SegmentInfo> {
@@ -311,32 +511,30 @@ fn info(reader: &SegmentReader, chunks: &[Chunk]) -> Option<SegmentInfo> {
     })
 }
 
-fn tail_info(folder: &Path, number: usize, calls: &Calls) -> SegmentInfo {
-    let bytes = calls.payload.len() + 8 * (calls.args.len() + calls.outs.len());
-    SegmentInfo {
+fn tail_info(folder: &Path, number: usize, chunks: &[Chunk]) -> Option<SegmentInfo> {
+    let (first, last) = (chunks.first()?, chunks.last()?);
+    let bytes = |chunk: &Chunk| match &chunk.source {
+        Source::Tail(calls) => calls.payload.len() + 8 * (calls.args.len() + calls.outs.len()),
+        Source::Batch(..) => 0,
+    };
+    let bytes = chunks.iter().map(|c| bytes(c) as u64).sum();
+    Some(SegmentInfo {
         number: SegmentNumber(u32::try_from(number).unwrap_or(u32::MAX)),
         path: folder.join(crate::tail::FILE_NAME),
-        first_offset: calls.first_offset,
-        last_offset: Offset(calls.end_offset().0 - 1),
-        first_time: ElapsedNs(calls.starts.first().copied().unwrap_or(0)),
-        last_time: ElapsedNs(calls.starts.last().copied().unwrap_or(0)),
-        records: calls.len() as u64,
-        raw_bytes: bytes as u64,
-        stored_bytes: bytes as u64,
+        first_offset: first.summary.first_offset,
+        last_offset: Offset(last.summary.end_offset().0 - 1),
+        first_time: first.summary.first_time,
+        last_time: last.summary.last_time,
+        records: chunks.iter().map(|c| u64::from(c.summary.count)).sum(),
+        raw_bytes: bytes,
+        stored_bytes: bytes,
         sealed: false,
-    }
+    })
 }
 
 fn last_record(chunk: Option<&Chunk>) -> Result<Option<ProcessEnd>> {
     let Some(chunk) = chunk.filter(|c| c.summary.may_have_function(FunctionId::END)) else {
         return Ok(None);
     };
-    let calls = chunk.read(Projection::ALL)?;
-    let last = calls.get(calls.len().saturating_sub(1));
-    Ok(last
-        .filter(|r| r.function == FunctionId::END)
-        .and_then(|r| {
-            // An end that does not parse was written by a later version; the log is readable without.
-            serde_json::from_slice(r.input).ok()
-        }))
+    Ok(event::end_of(&*chunk.read(Projection::ALL)?))
 }

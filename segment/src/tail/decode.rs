@@ -3,7 +3,10 @@
 //! Pure: buffers in, [`Calls`] out. The thread that makes batches and the readers of live logs both
 //! use it. What does not hold is an error with its position, never a wrong record.
 
-use super::{ALL_CONSUMED, BEGIN, BEGIN_FIXED, CONTINUED, END, ENTRY_HEADER, MORE, TRAILER};
+use super::{
+    ALL_CONSUMED, BEGIN, BEGIN_FIXED, CONTINUED, END, ENTRY_HEADER, GIVEN_UP, MORE, TRAILER,
+    entry_check,
+};
 use crate::calls::{Calls, Parts};
 use crate::codec::Cursor;
 use crate::ids::{ElapsedNs, FunctionId, Offset};
@@ -41,8 +44,18 @@ struct Entry<'a> {
     more: bool,
     continued: bool,
     sequence: u16,
+    check: u32,
     offset: Offset,
     content: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// Whether the entry, which stands at the beginning of `bytes`, is what was written.
+    fn matches(&self, bytes: &[u8]) -> bool {
+        bytes
+            .first_chunk()
+            .is_some_and(|&first| entry_check(first, self.offset.0, self.content) == self.check)
+    }
 }
 
 impl Decoder {
@@ -114,6 +127,16 @@ impl Decoder {
                 complete = position;
                 continue;
             }
+            if entry.kind == GIVEN_UP {
+                let open = self
+                    .open
+                    .take()
+                    .ok_or(bad("a record is given up that had not begun"))?;
+                push_unfinished(&open.begin, Outcome::Unrecorded, calls).map_err(bad)?;
+                self.next = Some(entry.offset.plus(1));
+                complete = position;
+                continue;
+            }
             self.extend(&entry).map_err(bad)?;
             if entry.kind == END && !entry.more {
                 let open = self.open.take().unwrap_or_default();
@@ -150,19 +173,17 @@ impl Decoder {
         if !open.begun {
             return Ok(false);
         }
-        let (start, function, args, input) = begin(&open.begin).ok_or(BAD_BEGIN)?;
-        calls.push(&Parts {
-            start,
-            duration_ns: 0,
-            function,
-            outcome: Outcome::InFlight,
-            result: 0,
-            args: &args,
-            input,
-            consumed: input.len(),
-            writes: &[],
-            note: None,
-        });
+        push_unfinished(&open.begin, Outcome::InFlight, calls)?;
+        Ok(true)
+    }
+
+    /// Appends the open record as one whose end was not recorded, however little of it is there.
+    pub(crate) fn push_given_up(&mut self, calls: &mut Calls) -> Result<bool, &'static str> {
+        let Some(open) = self.open.take() else {
+            return Ok(false);
+        };
+        push_unfinished(&open.begin, Outcome::Unrecorded, calls)?;
+        self.next = self.next.map(|next| next.plus(1));
         Ok(true)
     }
 
@@ -248,6 +269,51 @@ impl Decoder {
     }
 }
 
+/// Appends what is known of a record that has no end.
+fn push_unfinished(
+    content: &[u8],
+    outcome: Outcome,
+    calls: &mut Calls,
+) -> Result<(), &'static str> {
+    let (start, function, args, input) = begin(content).ok_or(BAD_BEGIN)?;
+    calls.push(&Parts {
+        start,
+        duration_ns: 0,
+        function,
+        outcome,
+        result: 0,
+        args: &args,
+        input,
+        consumed: input.len(),
+        writes: &[],
+        note: None,
+    });
+    Ok(())
+}
+
+/// How many bytes from the beginning of a buffer are entries of its use `sequence` that match their
+/// checksums, and what is wrong with the next, where something is.
+pub(crate) fn check(buffer: &[u8], sequence: u64) -> (usize, Option<&'static str>) {
+    let mut position = 0;
+    while position < buffer.len() {
+        match entry(&buffer[position..], sequence) {
+            Ok(entry) if !entry.matches(&buffer[position..]) => {
+                return (position, Some("an entry does not match its checksum"));
+            }
+            Ok(entry) => position += ENTRY_HEADER + entry.content.len(),
+            Err(what) => return (position, Some(what)),
+        }
+    }
+    (position, None)
+}
+
+/// The low bits of the number of the buffer's use that its first entry was written in, where that
+/// matches its checksum.
+pub(crate) fn generation(buffer: &[u8]) -> Option<u16> {
+    let entry = entry_of_any(buffer)?;
+    entry.matches(buffer).then_some(entry.sequence)
+}
+
 const BAD_BEGIN: &str = "the beginning of a record does not parse";
 const BAD_END: &str = "the end of a record does not parse";
 
@@ -266,10 +332,12 @@ fn entry_of_any(bytes: &[u8]) -> Option<Entry<'_>> {
     let flags = c.u8()?;
     c.u8()?;
     let sequence = c.u16()?;
+    let check = c.u32()?;
     let offset = Offset(c.u64()?);
     let content = c.bytes(length)?;
     let kind = flags & !(MORE | CONTINUED);
-    matches!(kind, BEGIN | END).then_some(Entry {
+    matches!(kind, BEGIN | END | GIVEN_UP).then_some(Entry {
+        check,
         kind,
         more: flags & MORE != 0,
         continued: flags & CONTINUED != 0,

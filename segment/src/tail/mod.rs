@@ -10,7 +10,9 @@
 //! the layout.
 
 pub(crate) mod decode;
+pub(crate) mod last_words;
 pub(crate) mod map;
+pub(crate) mod protocol;
 pub(crate) mod reader;
 pub(crate) mod writer;
 
@@ -30,13 +32,16 @@ pub(crate) const BUFFER_HEADER: u64 = 64;
 pub(crate) const DATA_AT: u64 = 8192;
 
 /// The fixed part of the file, before the counters: magic, version, number and size of buffers,
-/// process id, boot id.
-pub(crate) const FIXED_BYTES: usize = 64;
+/// process id, boot id, and a checksum of these.
+pub(crate) const FIXED_BYTES: usize = 60;
 /// Where the counters begin that change while the process runs.
 pub(crate) const COUNTERS_AT: usize = 64;
+/// Where the last words begin: what there was no buffer for.
+pub(crate) const LAST_WORDS_AT: usize = 128;
 
-/// The header of an entry: length of its content, kind, low bits of the buffer's number, offset.
-pub(crate) const ENTRY_HEADER: usize = 16;
+/// The header of an entry: length of its content, kind, low bits of the buffer's number, checksum,
+/// offset.
+pub(crate) const ENTRY_HEADER: usize = 20;
 /// An entry is begun only where so much room is left, so that its header and fixed part never split.
 pub(crate) const ENTRY_ROOM: usize = 160;
 
@@ -44,6 +49,8 @@ pub(crate) const ENTRY_ROOM: usize = 160;
 pub(crate) const BEGIN: u8 = 1;
 /// A record ends: what the host wrote, the note, and a trailer of [`TRAILER`] bytes.
 pub(crate) const END: u8 = 2;
+/// A record is given up: how it ended was not recorded.
+pub(crate) const GIVEN_UP: u8 = 3;
 /// The entry goes on in the next buffer.
 pub(crate) const MORE: u8 = 0x80;
 /// The entry goes on from the buffer before.
@@ -57,3 +64,15 @@ pub(crate) const TRAILER: usize = 32;
 pub(crate) const WRITE_HEADER: usize = 12;
 /// All input was taken.
 pub(crate) const ALL_CONSUMED: u64 = u64::MAX;
+
+/// The checksum of an entry: of its content, and of the header's first eight bytes and offset.
+#[inline]
+pub(crate) fn entry_check(first: [u8; 8], offset: u64, content: &[u8]) -> u32 {
+    // Odd numbers without a pattern: no change of one byte is taken back by another part.
+    const FIRST: u64 = 0x9E37_79B9_7F4A_7C15;
+    const OFFSET: u64 = 0xC2B2_AE3D_27D4_EB4F;
+    let header =
+        u64::from_le_bytes(first).wrapping_mul(FIRST) ^ offset.wrapping_mul(OFFSET).rotate_left(32);
+    let check = xxhash_rust::xxh3::xxh3_64(content) ^ header;
+    (check ^ (check >> 32)) as u32
+}

@@ -1,164 +1,343 @@
 //! Reads the tail of a process from outside, while it runs or after its writer died.
 //!
-//! Copies with `pread` and never maps: what a buffer held is believed only if its number is the same
-//! after the copy as before. What was given back meanwhile stands in a segment by then.
+//! Copies with `pread` and never maps. Of a process that runs, what is published is copied as
+//! [`super::protocol`] has it. Of one that died, whatever matches its checksum counts: after a power
+//! loss some pages of the file are older than others, and what a header says is not to be trusted.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-
-use super::decode::Decoder;
+use super::decode::{self, Decoder};
+use super::last_words::{self, LastWords};
+use super::protocol::{self, Source};
 use super::{
     BEGIN, BUFFER_HEADER, COUNTERS_AT, DATA_AT, ENTRY_HEADER, FILE_NAME, FIXED_BYTES, HEADERS_AT,
-    MAGIC, MAX_BUFFERS, MORE, VERSION,
+    LAST_WORDS_AT, MAGIC, MAX_BUFFERS, MORE, VERSION,
 };
-use crate::calls::Calls;
+use crate::calls::{Calls, Projection};
 use crate::codec::Cursor;
+use crate::disk;
 use crate::error::{Error, Result};
-use crate::ids::{Offset, ProcessId};
+use crate::event::{self, Gap, ProcessEnd};
+use crate::file::SegmentReader;
+use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId};
+use crate::snapshot::Problems;
 
 /// What the tail of a process held at one moment.
 pub(crate) struct TailCopy {
     /// Whether the writer holds its lock.
     pub(crate) live: bool,
-    /// The bytes of the buffers, ascending by sequence.
+    path: PathBuf,
+    /// Whose tail it is.
+    process: ProcessId,
+    /// The entries of the buffers, ascending by sequence, none missing between two.
     buffers: Vec<(u64, Vec<u8>)>,
     layout: Layout,
+    last_words: Option<LastWords>,
+}
+
+/// Where the segments of a log end, and what the tail goes on from.
+#[derive(Debug, Default)]
+pub(crate) struct Tip {
+    /// The offset after the last record.
+    pub(crate) next: Offset,
+    /// When the last record started.
+    pub(crate) last_time: ElapsedNs,
+    /// Pieces of the record that was open when the last batch was made.
+    pub(crate) open: Vec<u8>,
+    /// How the process ended, where the last record says so.
+    pub(crate) end: Option<ProcessEnd>,
+}
+
+impl Tip {
+    /// The tip of these segments, in order.
+    pub(crate) fn of(readers: &[SegmentReader]) -> Result<Tip> {
+        let mut tip = Tip::default();
+        // Of a segment that was just begun there is no batch.
+        let Some(last) = readers.iter().rev().find(|r| !r.is_empty()) else {
+            return Ok(tip);
+        };
+        tip.open = last.open_pieces()?;
+        // And a batch may have no record, but pieces alone.
+        let batches = readers
+            .iter()
+            .rev()
+            .flat_map(|r| (0..r.len()).rev().map(move |i| (r, i)));
+        for (reader, i) in batches {
+            let Some(summary) = reader.summary(i).filter(|s| s.count > 0) else {
+                continue;
+            };
+            tip.next = summary.end_offset();
+            tip.last_time = summary.last_time;
+            if summary.may_have_function(FunctionId::END) {
+                tip.end = event::end_of(&reader.read(i, Projection::ALL)?);
+            }
+            break;
+        }
+        Ok(tip)
+    }
+}
+
+/// What the tail holds beyond the segments.
+pub(crate) struct Beyond {
+    /// Records, in order, a part for each buffer.
+    pub(crate) parts: Vec<Calls>,
+    /// The offset after them.
+    pub(crate) next: Offset,
 }
 
 impl TailCopy {
     /// Copies the tail; none where there is no such file, as after a clean end.
-    pub(crate) fn take(folder: &Path) -> Result<Option<TailCopy>> {
+    pub(crate) fn take(folder: &Path, problems: &mut Problems) -> Result<Option<TailCopy>> {
         let path = folder.join(FILE_NAME);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("open", &path)(e)),
         };
-        let layout = Layout::read(&file, &path)?;
         // The order matters: a writer that is dead here has published all that it ever will.
-        let live = !lock_is_free(&file);
-        let header = |i: usize| -> Result<(u64, u64)> {
-            let mut bytes = [0; 16];
-            let at = HEADERS_AT + i as u64 * BUFFER_HEADER;
-            file.read_exact_at(&mut bytes, at)
-                .map_err(Error::io("read", &path))?;
-            let mut c = Cursor::new(&bytes);
-            Ok((c.u64().unwrap_or(0), c.u64().unwrap_or(0)))
+        let live = !lock_is_free(&file).map_err(Error::io("lock", &path))?;
+        let layout = match Layout::read(&file, &path) {
+            Ok(layout) => layout,
+            Err(error) => {
+                problems.meet(error)?;
+                return Ok(None);
+            }
         };
-        // Buffers are taken in turn, so the newest sequence that any header says tells which those
-        // before it are. One whose header says another was given back, and a buffer is given back
-        // only after all before it: what was copied so far is in a segment too.
-        let mut newest = 0;
-        for i in 0..layout.buffers {
-            newest = newest.max(header(i)?.0);
-        }
-        let oldest = newest.saturating_sub(layout.buffers as u64 - 1).max(1);
-        let mut buffers = Vec::new();
-        for sequence in oldest..=newest {
-            let i = (sequence % layout.buffers as u64) as usize;
-            let (before, committed) = header(i)?;
-            if before != sequence {
-                buffers.clear();
-                continue;
-            }
-            let committed = usize::try_from(committed).unwrap_or(usize::MAX);
-            if committed > layout.buffer_bytes {
-                let at = HEADERS_AT + i as u64 * BUFFER_HEADER;
-                return Err(Error::damaged(
-                    &path,
-                    at,
-                    "a buffer holds more than its size",
-                ));
-            }
-            let mut bytes = vec![0; committed.min(layout.trusted(sequence))];
-            let at = DATA_AT + (i * layout.buffer_bytes) as u64;
-            file.read_exact_at(&mut bytes, at)
-                .map_err(Error::io("read", &path))?;
-            if header(i)?.0 == sequence {
-                buffers.push((sequence, bytes));
-            } else {
-                buffers.clear();
-            }
-        }
-        Ok(Some(TailCopy {
+        let mut copy = TailCopy {
             live,
-            buffers,
+            path,
+            process: layout.process,
+            buffers: Vec::new(),
             layout,
-        }))
+            last_words: None,
+        };
+        if live {
+            copy.copy_running(&file)?;
+        } else {
+            copy.copy_dead(&file, problems)?;
+        }
+        let mut words = vec![0; last_words::ROOM];
+        file.read_exact_at(&mut words, LAST_WORDS_AT as u64)
+            .map_err(Error::io("read", &copy.path))?;
+        match LastWords::from_bytes(&words) {
+            Ok(words) => copy.last_words = words,
+            // Half of them may be there while they are being said.
+            Err(_) if live => {}
+            Err(what) => problems.meet(Error::damaged(&copy.path, LAST_WORDS_AT as u64, what))?,
+        }
+        Ok(Some(copy))
     }
 
-    /// The records from `next` on, which is the offset after the last batch of the segments;
-    /// `open` are the pieces of the record that was open when that batch was written.
-    pub(crate) fn records(
-        &self,
-        process: ProcessId,
-        next: Offset,
-        open: &[u8],
-        path: &Path,
-    ) -> Result<Calls> {
-        let path = path.join(FILE_NAME);
-        let mut calls = Calls::new(next);
+    fn copy_running(&mut self, file: &File) -> Result<()> {
+        let source = Copies {
+            file,
+            path: &self.path,
+            layout: &self.layout,
+        };
+        self.buffers = protocol::copy(&source, self.layout.buffers)?;
+        for (sequence, bytes) in &self.buffers {
+            if let (at, Some(what)) = decode::check(bytes, *sequence) {
+                let at = self.layout.position(*sequence, at);
+                return Err(Error::damaged(&self.path, at, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_dead(&mut self, file: &File, problems: &mut Problems) -> Result<()> {
+        let layout = &self.layout;
+        let source = Copies {
+            file,
+            path: &self.path,
+            layout,
+        };
+        let headers = (0..layout.buffers).map(|i| source.header(i));
+        let headers = headers.collect::<Result<Vec<_>>>()?;
+        let damaged = |i: usize, what| {
+            Error::damaged(&self.path, HEADERS_AT + i as u64 * BUFFER_HEADER, what)
+        };
+        let newest = headers.iter().map(|h| h.0).max().unwrap_or(0);
+        let mut buffers = Vec::new();
+        for (i, &(sequence, committed)) in headers.iter().enumerate() {
+            // A writer that died between two stores has left 0, and no bytes of that use.
+            if !layout.other_boot && sequence != 0 {
+                let turn = sequence % layout.buffers as u64 == i as u64;
+                if !turn || sequence + layout.buffers as u64 <= newest {
+                    problems.meet(damaged(i, "a buffer has a number that cannot be"))?;
+                }
+                if committed > layout.buffer_bytes as u64 {
+                    problems.meet(damaged(i, "a buffer holds more than its size"))?;
+                }
+            }
+            let mut bytes = source.bytes(i, layout.buffer_bytes as u64)?;
+            // The number as its entries have it: a header may be older than they are.
+            let of_entries = decode::generation(&bytes).map(|generation| {
+                let ahead = generation.wrapping_sub(newest as u16) as i16;
+                newest.wrapping_add_signed(i64::from(ahead))
+            });
+            let number = match of_entries {
+                Some(number) if layout.other_boot || number == sequence => number,
+                // What the buffer held before it was taken for this use.
+                Some(_) | None if committed == 0 || sequence == 0 || layout.other_boot => continue,
+                _ => sequence,
+            };
+            let (valid, what) = decode::check(&bytes, number);
+            if !layout.other_boot && (valid as u64) < committed {
+                let at = layout.position(number, valid);
+                let what = what.unwrap_or("a buffer ends before what it has published");
+                problems.meet(Error::damaged(&self.path, at, what))?;
+            }
+            bytes.truncate(valid);
+            buffers.push((number, bytes));
+        }
+        buffers.sort_unstable_by_key(|b| b.0);
+        self.buffers = buffers;
+        Ok(())
+    }
+
+    /// Whose tail it is.
+    pub(crate) fn process(&self) -> ProcessId {
+        self.process
+    }
+
+    /// The records beyond the segments.
+    pub(crate) fn records(&self, tip: &Tip, problems: &mut Problems) -> Result<Beyond> {
+        let mut beyond = Beyond {
+            parts: Vec::new(),
+            next: tip.next,
+        };
         // A whole buffer may lie before `next`: its batch is in the segment already.
         let mut decoder = Decoder::new(None);
-        for (i, (sequence, bytes)) in self.buffers.iter().enumerate() {
-            let mut piece = Calls::new(next);
-            if let Some(at) = decoder.next_offset() {
-                piece.first_offset = at;
-            } else if i == 0 && first_offset(bytes).is_some_and(|first| first > next) {
+        let mut before = None;
+        for (sequence, bytes) in &self.buffers {
+            let in_turn = before.is_none_or(|before| before + 1 == *sequence);
+            before = Some(*sequence);
+            let first = first_offset(bytes);
+            if decoder.next_offset().is_none() && first.is_some_and(|first| first > beyond.next)
+                || !in_turn
+            {
+                if self.layout.other_boot {
+                    // The power went before these were in order on the disk, or those before them.
+                    break;
+                }
                 // The segments that were listed do not reach the copy yet, or not any more.
-                return Err(Error::Gap {
-                    process,
-                    before: Offset(next.0.saturating_sub(1)),
-                    after: first_offset(bytes).unwrap_or(next),
-                });
-            } else if i == 0 && continues(bytes, next) {
-                decoder = Decoder::new(Some(next));
-                decoder
-                    .feed_open(open, *sequence)
-                    .map_err(|what| Error::damaged(&path, 0, what))?;
+                let after = first.unwrap_or(beyond.next);
+                problems.meet(self.gap(beyond.next, after))?;
+                decoder = Decoder::new(None);
+            } else if decoder.next_offset().is_none() && continues(bytes, tip.next) {
+                decoder = Decoder::new(Some(tip.next));
+                if let Err(what) = decoder.feed_open(&tip.open, *sequence) {
+                    problems.meet(Error::damaged(&self.path, 0, what))?;
+                    decoder = Decoder::new(None);
+                }
             }
-            decoder.feed(bytes, *sequence, &mut piece).map_err(|bad| {
-                Error::damaged(&path, self.position(*sequence, bad.position), bad.what)
-            })?;
-            append_from(&mut calls, &piece, next);
+            let mut part = Calls::new(decoder.next_offset().unwrap_or(beyond.next));
+            if let Err(bad) = decoder.feed(bytes, *sequence, &mut part) {
+                if self.layout.other_boot {
+                    beyond.add(&part);
+                    break;
+                }
+                let at = self.layout.position(*sequence, bad.position);
+                problems.meet(Error::damaged(&self.path, at, bad.what))?;
+                decoder = Decoder::new(None);
+            }
+            beyond.add(&part);
         }
-        let mut last = Calls::new(decoder.next_offset().unwrap_or(next));
-        decoder
-            .push_in_flight(&mut last)
-            .map_err(|what| Error::damaged(&path, 0, what))?;
-        append_from(&mut calls, &last, next);
-        Ok(calls)
+        let mut last = Calls::new(decoder.next_offset().unwrap_or(beyond.next));
+        let words = self.last_words.as_ref();
+        let unfinished = match words.and_then(|w| w.gap.as_ref()) {
+            Some(_) => decoder.push_given_up(&mut last),
+            None => decoder.push_in_flight(&mut last),
+        };
+        if let Err(what) = unfinished {
+            problems.meet(Error::damaged(&self.path, 0, what))?;
+        }
+        beyond.add_to_last(&last);
+        self.append_last_words(&mut beyond, tip);
+        Ok(beyond)
+    }
+
+    /// A gap that is still open, and the end of the process where there was no buffer for it.
+    fn append_last_words(&self, beyond: &mut Beyond, tip: &Tip) {
+        // They may be among the records already, if who sealed the log died.
+        let Some(words) = self.last_words.as_ref().filter(|_| tip.end.is_none()) else {
+            return;
+        };
+        let mut last = Calls::new(beyond.next);
+        let start = beyond.last_start().unwrap_or(tip.last_time);
+        // A gap that is a record already starts after it began: the writer takes its words back only
+        // after that.
+        if let Some(gap) = words.gap.as_ref().filter(|gap| start.0 <= gap.from_ns) {
+            let gap = Gap {
+                calls: gap.calls.max(self.layout.lost_calls),
+                to_ns: gap.to_ns.max(gap.from_ns),
+                ..gap.clone()
+            };
+            let at = gap.to_ns.max(start.0).max(gap.from_ns.saturating_add(1));
+            event::append(&mut last, ElapsedNs(at), &gap);
+        }
+        if let Some(end) = &words.end {
+            let at = last.starts.last().copied().unwrap_or(start.0);
+            event::append(&mut last, ElapsedNs(at), end);
+        }
+        beyond.add_to_last(&last);
+    }
+
+    fn gap(&self, next: Offset, after: Offset) -> Error {
+        Error::Gap {
+            process: self.process,
+            path: self.path.clone(),
+            before: Offset(next.0.saturating_sub(1)),
+            after,
+        }
     }
 
     /// How long the guest has waited for the log, in nanoseconds.
     pub(crate) fn stall_ns(&self) -> u64 {
         self.layout.stall_ns
     }
-
-    /// Where in the file a buffer's byte stands.
-    fn position(&self, sequence: u64, in_buffer: usize) -> u64 {
-        let i = sequence % self.layout.buffers as u64;
-        DATA_AT + i * self.layout.buffer_bytes as u64 + in_buffer as u64
-    }
 }
 
-/// Appends those records of `piece` that are at `next` or later.
-fn append_from(calls: &mut Calls, piece: &Calls, next: Offset) {
-    for record in piece.iter().filter(|r| r.offset >= next) {
-        if calls.is_empty() {
-            calls.first_offset = record.offset;
+impl Beyond {
+    /// Adds those records that come next or later, as a part.
+    fn add(&mut self, records: &Calls) {
+        self.parts.push(Calls::new(self.next));
+        self.add_to_last(records);
+        self.parts.pop_if(|part| part.is_empty());
+    }
+
+    /// Adds those records that come next or later to the last part.
+    fn add_to_last(&mut self, records: &Calls) {
+        let Some(part) = self.parts.last_mut() else {
+            if !records.is_empty() {
+                self.add(records);
+            }
+            return;
+        };
+        for record in records.iter().filter(|r| r.offset >= self.next) {
+            if part.is_empty() {
+                part.first_offset = record.offset;
+            }
+            part.append(&record);
         }
-        calls.append(&record);
+        if !part.is_empty() {
+            self.next = part.end_offset();
+        }
+    }
+
+    /// When the last record started.
+    pub(crate) fn last_start(&self) -> Option<ElapsedNs> {
+        let last = self.parts.iter().rev().find_map(|p| p.starts.last());
+        last.copied().map(ElapsedNs)
     }
 }
 
 /// The offset of the record that a buffer begins with, or in.
 fn first_offset(buffer: &[u8]) -> Option<Offset> {
     let header = buffer.first_chunk::<ENTRY_HEADER>()?;
-    Cursor::new(&header[8..]).u64().map(Offset)
+    Cursor::new(&header[12..]).u64().map(Offset)
 }
 
 /// Whether a buffer begins inside the record `next`, and not with its beginning.
@@ -168,17 +347,57 @@ fn continues(buffer: &[u8], next: Offset) -> bool {
         .is_some_and(|header| header[4] & !MORE != BEGIN && first_offset(buffer) == Some(next))
 }
 
+/// Copies out of the file.
+struct Copies<'a> {
+    file: &'a File,
+    path: &'a Path,
+    layout: &'a Layout,
+}
+
+impl Copies<'_> {
+    fn read(&self, at: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file
+            .read_exact_at(&mut bytes, at)
+            .map_err(Error::io("read", self.path))?;
+        Ok(bytes)
+    }
+}
+
+impl Source for Copies<'_> {
+    type Error = Error;
+
+    fn header(&self, i: usize) -> Result<(u64, u64)> {
+        let bytes = self.read(HEADERS_AT + i as u64 * BUFFER_HEADER, 16)?;
+        let mut c = Cursor::new(&bytes);
+        Ok((c.u64().unwrap_or(0), c.u64().unwrap_or(0)))
+    }
+
+    fn bytes(&self, i: usize, length: u64) -> Result<Vec<u8>> {
+        let room = self.layout.buffer_bytes;
+        if length > room as u64 {
+            let at = HEADERS_AT + i as u64 * BUFFER_HEADER;
+            let what = "a buffer holds more than its size";
+            return Err(Error::damaged(self.path, at, what));
+        }
+        self.read(DATA_AT + (i * room) as u64, length as usize)
+    }
+}
+
 struct Layout {
+    process: ProcessId,
     buffers: usize,
     buffer_bytes: usize,
     stall_ns: u64,
-    /// After a restart of the machine, what the disk surely has: a sequence and bytes of it.
-    synced: Option<(u64, u64)>,
+    /// How many calls the gap that is open has.
+    lost_calls: u64,
+    /// The machine was started again since.
+    other_boot: bool,
 }
 
 impl Layout {
     fn read(file: &File, path: &Path) -> Result<Layout> {
-        let mut bytes = [0; COUNTERS_AT + 24];
+        let mut bytes = [0; COUNTERS_AT + 16];
         let not_ours = || Error::NotOurs {
             path: path.to_owned(),
             expected: "tail",
@@ -198,56 +417,50 @@ impl Layout {
         }
         let buffers = c.u32().ok_or_else(not_ours)? as usize;
         let buffer_bytes = c.u64().ok_or_else(not_ours)?;
+        let process: [u8; 16] = c.array().ok_or_else(not_ours)?;
+        let boot: [u8; 16] = c.array().ok_or_else(not_ours)?;
+        let crc = c.u32().ok_or_else(not_ours)?;
+        if crc32c::crc32c(&bytes[..FIXED_BYTES - 4]) != crc {
+            let what = "the beginning of the tail does not match its checksum";
+            return Err(Error::damaged(path, 8, what));
+        }
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let fits = u64::try_from(buffers)
             .ok()
             .and_then(|n| n.checked_mul(buffer_bytes))
             .and_then(|n| n.checked_add(DATA_AT));
         if buffers == 0 || buffers > MAX_BUFFERS || fits != Some(length) {
-            return Err(Error::damaged(
-                path,
-                0,
-                "the tail does not have the length it says",
-            ));
+            let what = "the tail does not have the length it says";
+            return Err(Error::damaged(path, length, what));
         }
-        let _process: Option<[u8; 16]> = c.array();
-        let boot: [u8; 16] = c.array().ok_or_else(not_ours)?;
         let mut c = Cursor::new(&bytes[COUNTERS_AT..]);
         let mut counter = || c.u64().ok_or_else(not_ours);
-        let (stall_ns, sequence, committed) = (counter()?, counter()?, counter()?);
-        let synced = (boot != boot_id()).then_some((sequence, committed));
-        // It fits a file that is there, so it fits an address space.
         Ok(Layout {
+            process: ProcessId::from_bytes(process),
             buffers,
+            // It fits a file that is there, so it fits an address space.
             buffer_bytes: buffer_bytes as usize,
-            stall_ns,
-            synced,
+            stall_ns: counter()?,
+            lost_calls: counter()?,
+            other_boot: boot != boot_id(),
         })
     }
 
-    /// How many bytes of a buffer can be believed. A process whose machine went down left pages
-    /// that were written and pages that were not.
-    fn trusted(&self, sequence: u64) -> usize {
-        match self.synced {
-            None => self.buffer_bytes,
-            Some((synced, committed)) => match sequence.cmp(&synced) {
-                // Its segment was synced first; its pages may be of a later use.
-                std::cmp::Ordering::Less => 0,
-                std::cmp::Ordering::Equal => committed as usize,
-                std::cmp::Ordering::Greater => 0,
-            },
-        }
+    /// Where in the file a buffer's byte stands.
+    fn position(&self, sequence: u64, in_buffer: usize) -> u64 {
+        let i = sequence % self.buffers as u64;
+        DATA_AT + i * self.buffer_bytes as u64 + in_buffer as u64
     }
 }
 
 /// Whether nobody writes the tail any more.
-fn lock_is_free(file: &File) -> bool {
-    let free = rustix::fs::flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+fn lock_is_free(file: &File) -> std::io::Result<bool> {
+    let free = disk::lock_shared(file)?;
     if free {
         // Closing the file gives it back too; sooner is kinder to whoever asks next.
-        let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+        let _ = rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock);
     }
-    free
+    Ok(free)
 }
 
 /// Which start of the machine this is; zeros where the system does not say.
@@ -258,4 +471,4 @@ pub(crate) fn boot_id() -> [u8; 16] {
         .map_or([0; 16], |id| *id.as_bytes())
 }
 
-const _: () = assert!(FIXED_BYTES == 8 + 4 + 4 + 8 + 16 + 16 + 8);
+const _: () = assert!(FIXED_BYTES == 8 + 4 + 4 + 8 + 16 + 16 + 4);

@@ -3,12 +3,14 @@
 //! It never blocks but for a free buffer, and never calls the system on the way of a call that
 //! fits the buffer it is in.
 
+use std::io;
 use std::sync::Arc;
 
+use super::last_words::LastWords;
 use super::map::Owner;
 use super::{
-    ALL_CONSUMED, BEGIN, BEGIN_FIXED, CONTINUED, END, ENTRY_HEADER, ENTRY_ROOM, MORE, TRAILER,
-    WRITE_HEADER,
+    ALL_CONSUMED, BEGIN, BEGIN_FIXED, CONTINUED, END, ENTRY_HEADER, ENTRY_ROOM, GIVEN_UP, MORE,
+    TRAILER, WRITE_HEADER, entry_check,
 };
 use crate::ids::{FunctionId, Offset};
 use crate::record::Outcome;
@@ -16,8 +18,20 @@ use crate::record::Outcome;
 /// Who takes full buffers and gives them back.
 pub(crate) trait Buffers {
     /// Buffer `sequence - 1` is full; returns once buffer `sequence` may be written.
-    /// False where it never will be.
+    /// False where that would take the disk to be well again, or the guest was interrupted.
     fn next(&self, sequence: u64) -> bool;
+
+    /// Whether buffer `sequence` may be written by now.
+    fn is_free(&self, sequence: u64) -> bool;
+}
+
+/// Why nothing can be appended.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// There is no free buffer, and will be none soon.
+    NoBuffer,
+    /// What was appended could not be written.
+    Write(io::Error),
 }
 
 /// Whether the beginning of the open record is published.
@@ -39,17 +53,24 @@ pub(crate) struct TailWriter<B> {
     entry: usize,
     kind: u8,
     offset: Offset,
+    /// What is below is published.
+    published: usize,
     /// Between `begin` and `finish`: whether the beginning is published.
     open: Option<Published>,
-    /// No buffer will come any more: what is appended from now on is lost.
-    failed: bool,
+    /// Whether the log has a piece of the record that is open.
+    begun: bool,
+    /// Why nothing can be appended: until [`TailWriter::resume`] succeeds, what is appended is lost.
+    failed: Option<Failed>,
 }
 
 impl<B: Buffers> TailWriter<B> {
     /// Starts at the first buffer.
-    pub(crate) fn new(mut owner: Owner, buffers: Arc<B>) -> Self {
-        owner.take(1);
-        TailWriter {
+    ///
+    /// # Errors
+    /// When it has to be written, and cannot.
+    pub(crate) fn new(mut owner: Owner, buffers: Arc<B>) -> io::Result<Self> {
+        owner.take(1)?;
+        Ok(TailWriter {
             owner,
             buffers,
             sequence: 1,
@@ -57,19 +78,71 @@ impl<B: Buffers> TailWriter<B> {
             entry: 0,
             kind: 0,
             offset: Offset(0),
+            published: 0,
             open: None,
-            failed: false,
+            begun: false,
+            failed: None,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn failed(&self) -> Option<&Failed> {
+        self.failed.as_ref()
+    }
+
+    /// Tries to go on after a failure. The record that was open then is given up, and counts as one
+    /// of the log where the log has a piece of it.
+    pub(crate) fn resume(&mut self) -> bool {
+        match self.failed {
+            None => return true,
+            Some(Failed::NoBuffer) => {
+                if !self.buffers.is_free(self.sequence + 1) {
+                    return false;
+                }
+                self.failed = None;
+                self.next_buffer();
+            }
+            Some(Failed::Write(_)) => {
+                self.failed = None;
+                // What was to be published has not been seen by anybody: it is written over.
+                self.position = self.published;
+            }
+        }
+        self.give_up();
+        self.failed.is_none()
+    }
+
+    fn give_up(&mut self) {
+        self.open = None;
+        if std::mem::take(&mut self.begun) && self.failed.is_none() {
+            self.open(GIVEN_UP);
+            self.close(0);
+            self.publish();
+            if self.failed.is_some() {
+                // It is still to be done.
+                self.begun = true;
+            } else {
+                self.begun = false;
+                self.offset = self.offset.plus(1);
+            }
         }
     }
 
-    pub(crate) fn failed(&self) -> bool {
-        self.failed
+    /// Writes what there is no buffer for.
+    pub(crate) fn say_last(&mut self, words: &LastWords) -> io::Result<()> {
+        self.owner.save_counters();
+        self.owner.say_last(words)
     }
 
     /// The offset of the record that is open, or will be next.
     #[inline]
     pub(crate) fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// Whether the log has a piece of the record that is open.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// How far the open record is, where one is open.
@@ -148,8 +221,12 @@ impl<B: Buffers> TailWriter<B> {
         self.put(&trailer);
         self.close(0);
         self.publish();
-        self.open = None;
-        self.offset = self.offset.plus(1);
+        // After a failure it stays to be given up.
+        if self.failed.is_none() {
+            self.open = None;
+            self.begun = false;
+            self.offset = self.offset.plus(1);
+        }
     }
 
     /// Begins an entry, in the next buffer where this one has not enough room left.
@@ -165,21 +242,25 @@ impl<B: Buffers> TailWriter<B> {
     /// Writes the header of the open entry.
     #[inline]
     fn close(&mut self, flags: u8) {
-        if self.failed {
+        if self.failed.is_some() {
             return;
         }
         let length = self.position - self.entry - ENTRY_HEADER;
-        let mut header = [0; ENTRY_HEADER];
-        header[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        header[4] = self.kind | flags;
-        header[6..8].copy_from_slice(&(self.sequence as u16).to_le_bytes());
-        header[8..].copy_from_slice(&self.offset.0.to_le_bytes());
-        self.owner.unpublished(self.sequence, self.entry)[..ENTRY_HEADER].copy_from_slice(&header);
+        let mut first = [0; 8];
+        first[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        first[4] = self.kind | flags;
+        first[6..].copy_from_slice(&(self.sequence as u16).to_le_bytes());
+        let entry = self.owner.unpublished(self.sequence, self.entry);
+        let (header, content) = entry.split_at_mut(ENTRY_HEADER);
+        let check = entry_check(first, self.offset.0, &content[..length]);
+        header[..8].copy_from_slice(&first);
+        header[8..12].copy_from_slice(&check.to_le_bytes());
+        header[12..].copy_from_slice(&self.offset.0.to_le_bytes());
     }
 
     #[cold]
     fn put_across(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && !self.failed {
+        while !bytes.is_empty() && self.failed.is_none() {
             let free = self.owner.unpublished(self.sequence, self.position);
             let (now, rest) = bytes.split_at(bytes.len().min(free.len()));
             free[..now.len()].copy_from_slice(now);
@@ -204,22 +285,43 @@ impl<B: Buffers> TailWriter<B> {
 
     #[inline]
     fn publish(&mut self) {
-        if !self.failed {
-            self.owner.publish(self.sequence, self.position);
+        if self.failed.is_some() {
+            return;
+        }
+        match self
+            .owner
+            .publish(self.sequence, self.published, self.position)
+        {
+            Ok(()) => {
+                self.published = self.position;
+                self.begun = true;
+            }
+            Err(error) => self.fail(Failed::Write(error)),
         }
     }
 
     #[cold]
     fn next_buffer(&mut self) {
-        if self.failed || !self.buffers.next(self.sequence + 1) {
-            // Past the end nothing fits, so nothing is written any more, and nothing is published:
-            // the guest's thread goes on to where the failure is reported.
-            self.failed = true;
-            self.position = self.owner.map().buffer_bytes();
+        if self.failed.is_some() {
             return;
+        }
+        if !self.buffers.next(self.sequence + 1) {
+            return self.fail(Failed::NoBuffer);
+        }
+        if let Err(error) = self.owner.take(self.sequence + 1) {
+            // Nothing of it is taken until that succeeds.
+            return self.fail(Failed::Write(error));
         }
         self.sequence += 1;
         self.position = 0;
-        self.owner.take(self.sequence);
+        self.published = 0;
+    }
+
+    #[cold]
+    fn fail(&mut self, why: Failed) {
+        self.failed = Some(why);
+        // Past the end nothing fits, so nothing is written any more, and nothing is published: the
+        // guest's thread goes on to where the failure is reported.
+        self.position = self.owner.map().buffer_bytes();
     }
 }
