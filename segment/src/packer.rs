@@ -23,8 +23,8 @@ use crate::tail::decode::Decoder;
 use crate::tail::map::file_bytes;
 use crate::{disk, fault};
 
-/// How long it waits to try again what failed.
-const RETRY: Duration = Duration::from_millis(200);
+/// How long is waited before what failed is tried again.
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
 
 /// The background thread of a log.
 pub(crate) struct Packer {

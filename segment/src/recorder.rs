@@ -21,7 +21,7 @@ use crate::event::{self, Ended, Event, Gap, ProcessEnd, ProcessStart};
 use crate::handover::{Closing, Shared};
 use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId};
 use crate::options::{LogOptions, OnFailure, TailStorage, check};
-use crate::packer::{Left, Packer};
+use crate::packer::{Left, Packer, RETRY};
 use crate::record::Outcome;
 use crate::registry::{Registry, private_folder};
 use crate::tail::last_words::LastWords;
@@ -32,6 +32,9 @@ use crate::tail::{self, FIXED_BYTES};
 use crate::{disk, fault};
 
 pub use crate::handover::StopWaiting;
+
+/// How often a log is tried to be sealed whose disk has failed, at its end.
+const SEALING_ATTEMPTS: usize = 3;
 
 /// Records the calls of one process. It belongs to the guest's thread.
 ///
@@ -50,8 +53,15 @@ pub struct Recorder {
     note: String,
     /// The gap that is open.
     gap: Option<Gap>,
-    /// The call that is open is counted in the gap.
+    /// The call that is open is counted in the gap, or is not to be.
     counted: bool,
+}
+
+/// What the log has of a call that cannot be recorded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    None,
+    Some,
 }
 
 impl Recorder {
@@ -111,6 +121,10 @@ impl Recorder {
             counted: false,
         };
         recorder.event(start)?;
+        if recorder.writer.failed().is_some() {
+            // The guest has not begun, so it need not go on.
+            return Err(recorder.failure());
+        }
         Ok(recorder)
     }
 
@@ -121,14 +135,13 @@ impl Recorder {
     #[inline]
     pub fn begin(&mut self, function: FunctionId, args: &[u64]) -> Result<()> {
         self.start = self.clock.elapsed_ns();
-        if self.writer.failed().is_some() && !self.resume() {
-            self.counted = false;
-            return self.unrecorded();
+        // Events are no calls.
+        self.counted = function.is_event();
+        if self.writer.failed().is_none() || self.resume() {
+            self.writer.begin(self.start, function, args);
         }
-        self.writer.begin(self.start, function, args);
         if self.writer.failed().is_some() {
-            self.counted = false;
-            return self.unrecorded();
+            return self.unrecorded(Piece::None);
         }
         Ok(())
     }
@@ -147,7 +160,7 @@ impl Recorder {
     pub fn publish(&mut self) -> Result<()> {
         self.writer.publish_begin();
         if self.writer.failed().is_some() {
-            return self.unrecorded();
+            return self.unrecorded(self.piece());
         }
         Ok(())
     }
@@ -183,7 +196,7 @@ impl Recorder {
             self.note.clear();
         }
         if self.writer.failed().is_some() {
-            self.unrecorded()?;
+            self.unrecorded(self.piece())?;
         }
         Ok(offset)
     }
@@ -249,10 +262,11 @@ impl Recorder {
             self.shared.next(self.writer.sequence() + 1);
         }
         let recorded = self.resume() && self.event(end).is_ok() && self.writer.failed().is_none();
+        let mut words = None;
         let closing = if recorded {
             Closing::Seal(Box::new(end.clone()))
         } else {
-            self.say_last(Some(end));
+            words = Some(self.say_last(Some(end)));
             Closing::Leave
         };
         self.shared.close(self.writer.sequence(), closing);
@@ -267,7 +281,14 @@ impl Recorder {
         let unlocked = rustix::fs::flock(&left.tail, FlockOperation::Unlock);
         let path = self.registry.process_folder(self.process);
         unlocked.map_err(|e| Error::io("unlock the tail in", &path)(e.into()))?;
-        let sealed = self.registry.seal_orphan(self.process);
+        let mut attempts = 1;
+        let sealed = loop {
+            match self.registry.seal_own(self.process, words.clone()) {
+                Err(_) if attempts < SEALING_ATTEMPTS => attempts += 1,
+                sealed => break sealed,
+            }
+            std::thread::sleep(RETRY);
+        };
         let source = match (sealed, failing) {
             (Err(error), None) => Arc::new(error),
             (Err(_), Some(first)) => first,
@@ -277,10 +298,18 @@ impl Recorder {
         Err(Error::RecordingFailed { source })
     }
 
-    /// What is open cannot be recorded: the reason, or where the guest goes on, what will be said of
-    /// it later.
+    fn piece(&self) -> Piece {
+        if self.writer.has_begun() {
+            Piece::Some
+        } else {
+            Piece::None
+        }
+    }
+
+    /// A call cannot be recorded: the reason, or where the guest goes on, what will be said of it
+    /// later.
     #[cold]
-    fn unrecorded(&mut self) -> Result<()> {
+    fn unrecorded(&mut self, in_log: Piece) -> Result<()> {
         let reason = self.failure();
         if self.on_failure == OnFailure::Stop || matches!(reason, Error::StoppedWaiting) {
             return Err(reason);
@@ -295,8 +324,12 @@ impl Recorder {
             });
             self.say_last(None);
         }
-        if !self.counted && !self.writer.has_begun() {
+        if !self.counted {
             self.counted = true;
+            if in_log == Piece::Some {
+                // Its record will say that its end is not known.
+                return Ok(());
+            }
             let lost = &self.shared.map.counters().lost_calls;
             lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -319,6 +352,7 @@ impl Recorder {
             writer.publish_begin();
             writer.finish(0, Outcome::Returned, 0, None, "");
             if self.writer.failed().is_some() {
+                self.say_last(None);
                 return false;
             }
             self.gap = None;
@@ -347,12 +381,14 @@ impl Recorder {
 
     /// Says in the tail's first page what there is no buffer for. The reason why there is none is
     /// what the user hears of, not that this failed too.
-    fn say_last(&mut self, end: Option<&ProcessEnd>) {
+    fn say_last(&mut self, end: Option<&ProcessEnd>) -> LastWords {
         let words = LastWords {
+            at_ns: self.clock.elapsed_ns(),
             gap: self.gap_until_now(),
             end: end.cloned(),
         };
         let _ = self.writer.say_last(&words);
+        words
     }
 
     #[cold]

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::FlockOperation;
+
 use crate::batch::{Compression, Encoder, Open};
 use crate::calls::{Calls, Projection};
 use crate::descriptors::Descriptors;
@@ -21,6 +23,7 @@ use crate::options::Sync;
 use crate::registry::{Registry, names};
 use crate::snapshot::{Problems, open_segments};
 use crate::tail;
+use crate::tail::last_words::LastWords;
 use crate::tail::reader::{TailCopy, Tip};
 
 /// How long the folder of a process that never got as far as a log is left alone: its writer may be
@@ -65,8 +68,18 @@ impl Registry {
     /// # Errors
     /// When the log is damaged, or cannot be written. It stays as it is, and readable as it was.
     pub fn seal_orphan(&self, id: ProcessId) -> Result<Sealing> {
+        self.seal(id, None)
+    }
+
+    /// As [`Registry::seal_orphan`], for the writer itself, whose lock is free by now: it knows its
+    /// last words, should the tail not have taken them.
+    pub(crate) fn seal_own(&self, id: ProcessId, words: Option<LastWords>) -> Result<Sealing> {
+        self.seal(id, words)
+    }
+
+    fn seal(&self, id: ProcessId, words: Option<LastWords>) -> Result<Sealing> {
         let folder = self.process_folder(id);
-        let sealing = seal(id, &folder)?;
+        let sealing = seal(id, &folder, words)?;
         if sealing != Sealing::Busy {
             let marker = self.marker(id);
             disk::remove(&marker).map_err(Error::io("remove", &marker))?;
@@ -75,22 +88,48 @@ impl Registry {
     }
 }
 
-fn seal(process: ProcessId, folder: &Path) -> Result<Sealing> {
-    let locked = match File::open(folder) {
-        Ok(locked) => locked,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Sealing::Done),
-        Err(e) => return Err(Error::io("open", folder)(e)),
-    };
-    if !disk::lock(&locked).map_err(Error::io("lock", folder))? {
-        return Ok(Sealing::Busy);
+/// The lock of a process's folder: who seals has it.
+struct FolderLock(File);
+
+impl FolderLock {
+    /// None where somebody has it, or there is no such folder.
+    fn take(folder: &Path) -> Result<Option<FolderLock>> {
+        let file = match File::open(folder) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", folder)(e)),
+        };
+        let locked = disk::lock(&file).map_err(Error::io("lock", folder))?;
+        Ok(locked.then_some(FolderLock(file)))
     }
-    // Whatever is done below is done under this lock, which `locked` gives back when it is dropped.
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing is not enough where a process is being forked, which has the file open for a
+        // moment too. If this fails, that moment is waited for.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn seal(process: ProcessId, folder: &Path, words: Option<LastWords>) -> Result<Sealing> {
+    // Whatever is done below is done under this lock.
+    let Some(_lock) = FolderLock::take(folder)? else {
+        return Ok(if folder.exists() {
+            Sealing::Busy
+        } else {
+            Sealing::Done
+        });
+    };
     if !folder.join(tail::FILE_NAME).exists() {
         return without_tail(folder);
     }
     match TailCopy::take(folder, &mut Problems::fail())? {
         Some(tail) if tail.live => Ok(Sealing::Busy),
-        Some(tail) => finish(process, folder, &tail).map(|()| Sealing::Sealed),
+        Some(mut tail) => {
+            tail.last_words = words.or(tail.last_words);
+            finish(process, folder, &tail).map(|()| Sealing::Sealed)
+        }
         None => Ok(Sealing::Done),
     }
 }
@@ -117,8 +156,8 @@ fn without_tail(folder: &Path) -> Result<Sealing> {
     Ok(Sealing::Sealed)
 }
 
-/// Seals a log that nobody writes. The caller holds the folder's lock, or is its writer.
-pub(crate) fn finish(process: ProcessId, folder: &Path, tail: &TailCopy) -> Result<()> {
+/// Seals a log that nobody writes. The caller holds the folder's lock.
+fn finish(process: ProcessId, folder: &Path, tail: &TailCopy) -> Result<()> {
     let mut problems = Problems::fail();
     let readers = open_segments(process, folder, &mut problems)?;
     let tail_path = folder.join(tail::FILE_NAME);

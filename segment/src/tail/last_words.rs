@@ -15,6 +15,10 @@ const FIXED: usize = 8;
 /// Records that follow those of the buffers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LastWords {
+    /// When they were said, in nanoseconds since the process started: where a record started later,
+    /// the log went on and says itself what they say.
+    #[serde(default)]
+    pub(crate) at_ns: u64,
     /// Calls that were not recorded. Their number grows in the tail's counters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gap: Option<Gap>,
@@ -80,6 +84,7 @@ mod tests {
     #[test]
     fn words_that_are_too_long_are_cut_and_come_back() {
         let words = LastWords {
+            at_ns: 3,
             gap: Some(Gap {
                 calls: 7,
                 from_ns: 1,

@@ -248,13 +248,14 @@ impl Owner {
     pub(crate) fn say_last(&mut self, words: &super::last_words::LastWords) -> io::Result<()> {
         fault::point("last words");
         let bytes = words.to_bytes();
-        if let Some(file) = &self.map.written {
-            return disk::write(file, &bytes, LAST_WORDS_AT as u64);
-        }
         // The length, which says that there are some, comes after all else.
         let (length, rest) = bytes.split_at(4);
         let place = |at: usize| self.map.map.as_mut_ptr().wrapping_add(LAST_WORDS_AT + at);
         for (at, part) in [(0, &[0; 4][..]), (4, rest), (0, length)] {
+            if let Some(file) = &self.map.written {
+                disk::write(file, part, (LAST_WORDS_AT + at) as u64)?;
+                continue;
+            }
             // SAFETY: the first page holds `last_words::ROOM` bytes from there on, which is the most
             // that `to_bytes` gives; this owner alone writes them, and no reference to them is made.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place(at), part.len()) };

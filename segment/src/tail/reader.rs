@@ -34,7 +34,8 @@ pub(crate) struct TailCopy {
     /// The entries of the buffers, ascending by sequence, none missing between two.
     buffers: Vec<(u64, Vec<u8>)>,
     layout: Layout,
-    last_words: Option<LastWords>,
+    /// What its writer had no buffer for.
+    pub(crate) last_words: Option<LastWords>,
 }
 
 /// Where the segments of a log end, and what the tail goes on from.
@@ -246,8 +247,12 @@ impl TailCopy {
             beyond.add(&part);
         }
         let mut last = Calls::new(decoder.next_offset().unwrap_or(beyond.next));
-        let words = self.last_words.as_ref();
-        let unfinished = match words.and_then(|w| w.gap.as_ref()) {
+        // A gap that was closed is a record by now, and that is later than what was said of it.
+        let start = beyond.last_start().unwrap_or(tip.last_time);
+        let words = self.last_words.as_ref().filter(|_| tip.end.is_none());
+        let gap = words.and_then(|w| Some((w.at_ns, w.gap.as_ref()?)));
+        let gap = gap.filter(|(at, _)| start.0 <= *at);
+        let unfinished = match gap {
             Some(_) => decoder.push_given_up(&mut last),
             None => decoder.push_in_flight(&mut last),
         };
@@ -255,32 +260,32 @@ impl TailCopy {
             problems.meet(Error::damaged(&self.path, 0, what))?;
         }
         beyond.add_to_last(&last);
-        self.append_last_words(&mut beyond, tip);
+        let end = words.and_then(|w| w.end.as_ref());
+        self.add_last_words(&mut beyond, start, gap, end);
         Ok(beyond)
     }
 
-    /// A gap that is still open, and the end of the process where there was no buffer for it.
-    fn append_last_words(&self, beyond: &mut Beyond, tip: &Tip) {
-        // They may be among the records already, if who sealed the log died.
-        let Some(words) = self.last_words.as_ref().filter(|_| tip.end.is_none()) else {
-            return;
-        };
+    /// Adds a gap that is still open, and the end of the process where there was no buffer for it.
+    fn add_last_words(
+        &self,
+        beyond: &mut Beyond,
+        start: ElapsedNs,
+        gap: Option<(u64, &Gap)>,
+        end: Option<&ProcessEnd>,
+    ) {
         let mut last = Calls::new(beyond.next);
-        let start = beyond.last_start().unwrap_or(tip.last_time);
-        // A gap that is a record already starts after it began: the writer takes its words back only
-        // after that.
-        if let Some(gap) = words.gap.as_ref().filter(|gap| start.0 <= gap.from_ns) {
+        let mut at = start;
+        if let Some((said, gap)) = gap {
             let gap = Gap {
                 calls: gap.calls.max(self.layout.lost_calls),
-                to_ns: gap.to_ns.max(gap.from_ns),
                 ..gap.clone()
             };
-            let at = gap.to_ns.max(start.0).max(gap.from_ns.saturating_add(1));
-            event::append(&mut last, ElapsedNs(at), &gap);
+            // Later than the words, so that they are not taken for news again.
+            at = ElapsedNs(gap.to_ns.max(said.saturating_add(1)));
+            event::append(&mut last, at, &gap);
         }
-        if let Some(end) = &words.end {
-            let at = last.starts.last().copied().unwrap_or(start.0);
-            event::append(&mut last, ElapsedNs(at), end);
+        if let Some(end) = end {
+            event::append(&mut last, at, end);
         }
         beyond.add_to_last(&last);
     }

@@ -103,9 +103,18 @@ impl<B: Buffers> TailWriter<B> {
                 self.next_buffer();
             }
             Some(Failed::Write(_)) => {
+                // Nobody counts on what was to be published: it is written over. A half of it may be
+                // in the file, and more of it than was published, which is taken back first.
+                let published = self.published;
+                if self
+                    .owner
+                    .publish(self.sequence, published, published)
+                    .is_err()
+                {
+                    return false;
+                }
                 self.failed = None;
-                // What was to be published has not been seen by anybody: it is written over.
-                self.position = self.published;
+                self.position = published;
             }
         }
         self.give_up();
