@@ -14,7 +14,7 @@ use super::descriptors::{Descriptor, Directory};
 use super::errno::Errno;
 use super::grants::Refusal;
 use super::{Outcome, Stop, Wasi, low};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, MAX_WHOLE};
 
 /// How many bytes of entries are asked of the host at once. It must hold the longest name.
 const LISTING_SIZE: usize = 8192;
@@ -101,6 +101,9 @@ impl Wasi {
             if batch.len() >= room.min(LISTING_SIZE) {
                 // The entry that the buffer ends in is cut, which tells the guest to come back.
                 batch.truncate(room);
+                if used + batch.len() as u64 > MAX_WHOLE {
+                    return Err(Errno::OVERFLOW.into());
+                }
                 memory.write(buffer + used, &batch)?;
                 used += batch.len() as u64;
                 batch.clear();

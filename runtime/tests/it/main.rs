@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod ends;
+mod hostile;
 mod modules;
 mod records;
+mod script;
 
 use std::collections::BTreeMap;
 
