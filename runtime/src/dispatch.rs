@@ -21,6 +21,9 @@ use crate::limits::Limiter;
 use crate::memory::{GuestMemory, MAX_IOVECS, MAX_PATH, MAX_TRANSFER};
 use crate::wasi::{Flow, Wasi};
 
+#[cfg(test)]
+mod random;
+
 /// A running guest: the data of its store.
 pub(crate) struct Guest {
     pub wasi: Wasi,
