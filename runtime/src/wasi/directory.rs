@@ -276,6 +276,18 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "a directory of 245,000 files"]
+    fn soak_a_listing_is_cut_before_its_record_is_too_large() {
+        let mut guest = Guest::with_memory(80 << 20);
+        for i in 0..245_000 {
+            guest.host_write(&format!("{i:0255}"), b"");
+        }
+        guest.fails(Errno::OVERFLOW, FD_READDIR, &[3, 1024, 79 << 20, 0, 0]);
+        guest.ok(FD_READDIR, &[3, 1024, 60 << 20, 0, 0]);
+        assert_eq!(guest.u32(0), 60 << 20);
+    }
+
+    #[test]
     fn entries_that_are_removed_while_listing_hide_no_others() {
         let mut guest = Guest::new();
         for i in 0..300 {
