@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod child;
 mod conformance;
 mod ends;
 mod hostile;
