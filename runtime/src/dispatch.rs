@@ -18,8 +18,11 @@ use wasmtime::{
 use crate::capture::Capture;
 use crate::error::{Error, Result};
 use crate::limits::Limiter;
-use crate::memory::{GuestMemory, MAX_IOVECS, MAX_TRANSFER};
+use crate::memory::{GuestMemory, MAX_IOVECS, MAX_PATH, MAX_TRANSFER};
 use crate::wasi::{Flow, Wasi};
+
+#[cfg(test)]
+mod random;
 
 /// A running guest: the data of its store.
 pub(crate) struct Guest {
@@ -282,8 +285,10 @@ struct Input {
 
 #[derive(Clone, Copy, Debug)]
 enum Shape {
-    /// So many bytes an element.
-    Array(u64),
+    /// The bytes of a path.
+    Path,
+    /// An array of subscriptions.
+    Subscriptions,
     /// An array of addresses and lengths.
     Vectors,
     /// The same, and what they point to.
@@ -298,10 +303,8 @@ impl Input {
             .enumerate()
             .filter_map(|(pointer, param)| {
                 let (shape, count) = match param.kind {
-                    Kind::Path { count } => (Shape::Array(1), count),
-                    Kind::Subscriptions { count } => {
-                        (Shape::Array(describe::SUBSCRIPTION as u64), count)
-                    }
+                    Kind::Path { count } => (Shape::Path, count),
+                    Kind::Subscriptions { count } => (Shape::Subscriptions, count),
                     Kind::Iovecs { count } => (Shape::Vectors, count),
                     Kind::ConstIovecs { count } => (Shape::VectorsAndBytes, count),
                     _ => return None,
@@ -315,9 +318,9 @@ impl Input {
     }
 }
 
-/// Copies the call's input to the log, up to the first pointer that is out of bounds or the first
-/// array that is longer than one call may be: a reader knows from the arguments what should be there,
-/// so what is missing can only be at the end.
+/// Copies the call's input to the log, up to the first pointer that is out of bounds, and of an array
+/// that is longer than one call may be as much as that: a reader knows from the arguments what should
+/// be there, so what is missing can only be at the end.
 #[inline]
 fn copy_inputs(inputs: &[Input], args: &[u64], memory: &[u8], capture: &mut Capture) {
     for input in inputs {
@@ -325,19 +328,23 @@ fn copy_inputs(inputs: &[Input], args: &[u64], memory: &[u8], capture: &mut Capt
         else {
             return;
         };
-        let (elements, size) = match input.shape {
-            Shape::Array(size) => (count, size),
+        let (elements, size, most) = match input.shape {
+            Shape::Path => (count, 1, MAX_PATH),
+            Shape::Subscriptions => (count, describe::SUBSCRIPTION as u64, MAX_TRANSFER),
             Shape::Vectors | Shape::VectorsAndBytes => {
-                (count.min(MAX_IOVECS), describe::IOVEC as u64)
+                (count.min(MAX_IOVECS), describe::IOVEC as u64, MAX_TRANSFER)
             }
         };
-        let Some(array) = slice(memory, pointer, elements.saturating_mul(size)) else {
+        let Some(whole) = slice(memory, pointer, elements.saturating_mul(size)) else {
             return;
         };
-        let Some(array) = array.get(..array.len().min(MAX_TRANSFER)) else {
+        let Some(array) = whole.get(..whole.len().min(most)) else {
             return;
         };
         capture.input(array);
+        if array.len() < whole.len() {
+            return;
+        }
         if let Shape::VectorsAndBytes = input.shape {
             copy_vectors(array, memory, capture);
         }

@@ -21,6 +21,15 @@ pub type Ranges = SmallVec<[Range; 8]>;
 /// stays bounded.
 pub const MAX_TRANSFER: usize = 16 << 20;
 
+/// The most bytes that one call writes where a short count would mean that there are no more. Who
+/// wants more gets an error: a call is one record, and a record is held whole in the host's memory.
+/// As many as wasmtime gives out at random at once.
+pub const MAX_WHOLE: u64 = 64 << 20;
+
+/// As long as a path may be, in bytes, as the guest passes it: Linux's `PATH_MAX` counts the zero
+/// that ends it. Longer ones are refused without a look at them.
+pub const MAX_PATH: usize = 4095;
+
 /// The most elements of a vector that one call looks at, as many as a record has: Linux's `IOV_MAX`.
 pub const MAX_IOVECS: u64 = describe::MAX_IOVECS as u64;
 

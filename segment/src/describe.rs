@@ -204,7 +204,14 @@ pub fn strace(record: &Record<'_>) -> String {
         let _ = write!(line, " {{{}}}", outputs.join(", "));
     }
     if let Some(note) = record.note {
-        let _ = write!(line, " # {}", note.escape_debug());
+        line.push_str(" # ");
+        // Whoever made it quoted in it what a guest chose.
+        for c in note.chars() {
+            match c {
+                '"' | '\'' | '\\' => line.push(c),
+                _ => line.extend(c.escape_debug()),
+            }
+        }
     }
     line
 }

@@ -7,8 +7,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 use timecraft_runtime::{
     Cause, End, Interrupter, Limits, Options, Recording, Report, Source, trace, wasi,
@@ -31,6 +32,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
 
     let interrupter = Interrupter::new()?;
     let signals = interrupt_on_signals(&interrupter)?;
+    outlive_large_files()?;
     let registry = Registry::at(&config.registry.path);
     let mut options = Options::new(&source, interrupter);
     options.args = guest_args(&args.command);
@@ -151,6 +153,17 @@ fn interrupt_on_signals(interrupter: &Interrupter) -> Result<Handle, Error> {
         })
         .map_err(failed)?;
     Ok(handle)
+}
+
+/// A guest that makes a file larger than this process may gets an error for it, as from a full disk. By
+/// default the signal would end this process, and the recording with it.
+fn outlive_large_files() -> Result<(), Error> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default())
+        .map(drop)
+        .map_err(|source| Error::System {
+            doing: "watch for signals",
+            source,
+        })
 }
 
 /// A line for each call, as strace has it: time since the start, the call, what it returned, how

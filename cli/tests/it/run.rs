@@ -74,6 +74,39 @@ fn the_status_is_the_guests() {
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
 }
 
+/// The signal that the system sends for it ends nobody.
+#[test]
+fn a_file_larger_than_the_process_may_make_is_an_error_of_the_guest() {
+    let dir = Dir::new();
+    dir.create("data/f", "");
+    // Exits with what setting a size of 16 TiB returns.
+    dir.create(
+        "large.wat",
+        r#"(module
+        (import "wasi_snapshot_preview1" "path_open" (func $open
+          (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_filestat_set_size" (func $size
+          (param i32 i64) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "f")
+        (func (export "_start")
+          (drop (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
+            (i64.const 64) (i64.const 64) (i32.const 0) (i32.const 8)))
+          (call $exit (call $size (i32.const 4) (i64.const 0x100000000000)))))"#,
+    );
+    const FBIG: i32 = 22;
+    let status = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 40000; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_timecraft"), "run"])
+        .args(["--dir", "data", "large.wat"])
+        .current_dir(dir.path(""))
+        .env("HOME", dir.path("home"))
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(FBIG), "{status}");
+}
+
 #[test]
 fn a_trap_names_its_functions() {
     let dir = Dir::new();

@@ -5,7 +5,7 @@ use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use super::errno::Errno;
 use super::{Outcome, Stop, Wasi};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, MAX_WHOLE};
 
 pub(super) const REALTIME: u32 = 0;
 pub(super) const MONOTONIC: u32 = 1;
@@ -76,6 +76,9 @@ impl Wasi {
         length: u64,
     ) -> Outcome {
         memory.slice(buffer, length)?;
+        if length > MAX_WHOLE {
+            return Err(Errno::INVAL.into());
+        }
         let end = buffer + length;
         let mut at = buffer;
         while at < end {
@@ -147,6 +150,9 @@ mod tests {
         }
         trapped(guest.call(RANDOM_GET, &[4 << 20, 1]));
         trapped(guest.call(RANDOM_GET, &[0, 1 << 32]));
+        let mut large = Guest::with_memory((64 << 20) + 1);
+        large.ok(RANDOM_GET, &[1, 64 << 20]);
+        large.fails(Errno::INVAL, RANDOM_GET, &[0, (64 << 20) + 1]);
         guest.wakeup.wake();
         assert_eq!(guest.call(RANDOM_GET, &[0, 1]), Flow::Interrupted);
     }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
+use rustix::process::{Resource, getrlimit};
 
 use super::abi::{Filetype, fdflags};
 use super::channel::{Channel, Patience};
@@ -16,6 +17,8 @@ use super::grants::Grant;
 
 /// The most descriptors that a guest may have open.
 const MAX_DESCRIPTORS: usize = 65_536;
+/// How many of the host's descriptors are not for the guest: the log needs some, to the end.
+const RESERVED: u64 = 64;
 
 /// What a descriptor stands for.
 pub(super) enum Descriptor {
@@ -67,10 +70,34 @@ pub(super) struct Directory {
 }
 
 /// The table.
-#[derive(Default)]
 pub(super) struct Descriptors {
     table: Vec<Option<Descriptor>>,
     free: BTreeSet<u32>,
+    /// How many of the host's descriptors stand behind it, at most.
+    taken: usize,
+    /// How many may.
+    most: usize,
+}
+
+impl Descriptor {
+    /// How many of the host's descriptors it takes, at most.
+    fn cost(&self) -> usize {
+        match self {
+            Descriptor::Stdio(_) | Descriptor::File(_) => 1,
+            // Another one once it is listed.
+            Descriptor::Directory(_) => MOST_COST,
+        }
+    }
+}
+
+/// The most that a descriptor costs.
+const MOST_COST: usize = 2;
+
+/// How many of the host's descriptors may stand behind the guest's, in a process that may have
+/// `limit`.
+fn most(limit: Option<u64>) -> usize {
+    let most = limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED));
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 fn patience(flags: u16) -> Patience {
@@ -82,6 +109,16 @@ fn patience(flags: u16) -> Patience {
 }
 
 impl Descriptors {
+    /// An empty table, as large as the limits of this process allow.
+    pub fn new() -> Descriptors {
+        Descriptors {
+            table: Vec::new(),
+            free: BTreeSet::new(),
+            taken: 0,
+            most: most(getrlimit(Resource::Nofile).current),
+        }
+    }
+
     #[inline]
     pub fn get(&self, fd: u32) -> Result<&Descriptor, Errno> {
         self.table
@@ -136,8 +173,13 @@ impl Descriptors {
 
     /// Gives a descriptor the lowest free number.
     pub fn push(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
+        let cost = descriptor.cost();
+        if self.taken + cost > self.most {
+            return Err(Errno::MFILE);
+        }
         if let Some(fd) = self.free.pop_first() {
             self.table[fd as usize] = Some(descriptor);
+            self.taken += cost;
             return Ok(fd);
         }
         if self.table.len() >= MAX_DESCRIPTORS {
@@ -145,12 +187,14 @@ impl Descriptors {
         }
         let fd = u32::try_from(self.table.len()).map_err(|_| Errno::MFILE)?;
         self.table.push(Some(descriptor));
+        self.taken += cost;
         Ok(fd)
     }
 
-    /// Whether [`Descriptors::push`] would find no number.
+    /// Whether [`Descriptors::push`] might refuse one.
     pub fn full(&self) -> bool {
-        self.free.is_empty() && self.table.len() >= MAX_DESCRIPTORS
+        let no_number = self.free.is_empty() && self.table.len() >= MAX_DESCRIPTORS;
+        no_number || self.taken + MOST_COST > self.most
     }
 
     /// Takes a descriptor out; dropping it closes it.
@@ -158,6 +202,7 @@ impl Descriptors {
         let slot = self.table.get_mut(fd as usize).ok_or(Errno::BADF)?;
         let descriptor = slot.take().ok_or(Errno::BADF)?;
         self.free.insert(fd);
+        self.taken -= descriptor.cost();
         Ok(descriptor)
     }
 
@@ -166,7 +211,10 @@ impl Descriptors {
         self.get(to)?;
         self.get(from)?;
         if from != to {
+            drop(self.remove(to)?);
             let moved = self.remove(from)?;
+            self.taken += moved.cost();
+            self.free.remove(&to);
             self.table[to as usize] = Some(moved);
         }
         Ok(())
@@ -183,19 +231,29 @@ mod tests {
     use super::*;
     use crate::wasi::channel::Handle;
 
-    #[test]
-    fn there_are_only_so_many_numbers() {
-        // One host descriptor stands behind all, which the host allows more easily.
+    /// Descriptors behind which one of the host stands, so that there can be many.
+    fn stdio() -> impl Fn() -> Descriptor {
         let file: &'static std::fs::File = Box::leak(Box::new(tempfile::tempfile().unwrap()));
-        let descriptor = || {
+        || {
             Descriptor::Stdio(Stdio {
                 channel: Channel::shared(Handle::Inherited(file.as_fd()), OFlags::RDONLY),
                 direction: Direction::In,
                 filetype: Filetype::Unknown,
                 flags: 0,
             })
-        };
-        let mut table = Descriptors::default();
+        }
+    }
+
+    fn table(limit: Option<u64>) -> Descriptors {
+        Descriptors {
+            most: most(limit),
+            ..Descriptors::new()
+        }
+    }
+
+    #[test]
+    fn there_are_only_so_many_numbers() {
+        let (descriptor, mut table) = (stdio(), table(None));
         for fd in 0..65_536 {
             assert!(!table.full());
             assert_eq!(table.push(descriptor()), Ok(fd));
@@ -207,5 +265,23 @@ mod tests {
         }
         assert_eq!(table.push(descriptor()), Ok(7));
         assert_eq!(table.push(descriptor()), Ok(40_000));
+    }
+
+    #[test]
+    fn a_guest_does_not_take_the_hosts_last_descriptors() {
+        let (descriptor, mut table) = (stdio(), table(Some(70)));
+        for fd in 0..5 {
+            assert!(!table.full());
+            assert_eq!(table.push(descriptor()), Ok(fd));
+        }
+        assert!(table.full(), "a directory would not fit");
+        table.renumber(4, 0).unwrap();
+        assert!(!table.full());
+        assert_eq!(table.push(descriptor()), Ok(4));
+        assert_eq!(table.push(descriptor()), Ok(5));
+        assert_eq!(table.push(descriptor()), Err(Errno::MFILE));
+        table.remove(0).unwrap();
+        assert_eq!(table.push(descriptor()), Ok(0));
+        assert_eq!(most(Some(10)), 0);
     }
 }

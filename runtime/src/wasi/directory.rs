@@ -14,7 +14,7 @@ use super::descriptors::{Descriptor, Directory};
 use super::errno::Errno;
 use super::grants::Refusal;
 use super::{Outcome, Stop, Wasi, low};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, MAX_WHOLE};
 
 /// How many bytes of entries are asked of the host at once. It must hold the longest name.
 const LISTING_SIZE: usize = 8192;
@@ -101,6 +101,9 @@ impl Wasi {
             if batch.len() >= room.min(LISTING_SIZE) {
                 // The entry that the buffer ends in is cut, which tells the guest to come back.
                 batch.truncate(room);
+                if used + batch.len() as u64 > MAX_WHOLE {
+                    return Err(Errno::OVERFLOW.into());
+                }
                 memory.write(buffer + used, &batch)?;
                 used += batch.len() as u64;
                 batch.clear();
@@ -270,6 +273,18 @@ mod tests {
             }
             assert_eq!(names.len(), 1002, "{length}");
         }
+    }
+
+    #[test]
+    #[ignore = "a directory of 245,000 files"]
+    fn soak_a_listing_is_cut_before_its_record_is_too_large() {
+        let mut guest = Guest::with_memory(80 << 20);
+        for i in 0..245_000 {
+            guest.host_write(&format!("{i:0255}"), b"");
+        }
+        guest.fails(Errno::OVERFLOW, FD_READDIR, &[3, 1024, 79 << 20, 0, 0]);
+        guest.ok(FD_READDIR, &[3, 1024, 60 << 20, 0, 0]);
+        assert_eq!(guest.u32(0), 60 << 20);
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Wasi {
         config: Config,
         [stdin, stdout, stderr]: [Handle; 3],
     ) -> Result<Wasi, SetupError> {
-        let mut descriptors = Descriptors::default();
+        let mut descriptors = Descriptors::new();
         let mut push = |d| {
             descriptors
                 .push(d)

@@ -17,10 +17,7 @@ use super::descriptors::Directory;
 use super::errno::Errno;
 use super::stat::{set_times, timestamps};
 use super::{Outcome, Stop, Wasi, low};
-use crate::memory::GuestMemory;
-
-/// Longer paths are refused without a look at them: Linux's `PATH_MAX`, in bytes.
-const PATH_MAX: u64 = 4096;
+use crate::memory::{GuestMemory, MAX_PATH};
 
 /// The text at an address.
 pub(super) fn text<'m>(
@@ -29,7 +26,7 @@ pub(super) fn text<'m>(
     length: u64,
 ) -> Result<&'m str, Stop> {
     let bytes = memory.slice(address, length)?;
-    if length >= PATH_MAX {
+    if bytes.len() > MAX_PATH {
         return Err(Errno::NAMETOOLONG.into());
     }
     Ok(std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)?)

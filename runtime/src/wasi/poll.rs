@@ -11,7 +11,7 @@ use super::clock::{self, MONOTONIC, REALTIME};
 use super::descriptors::{Descriptors, Direction};
 use super::errno::Errno;
 use super::{Outcome, Stop, Wasi, low};
-use crate::memory::{GuestMemory, aligned, u16_at, u32_at, u64_at};
+use crate::memory::{GuestMemory, MAX_TRANSFER, aligned, u16_at, u32_at, u64_at};
 
 /// The size of a `subscription` in bytes.
 const SUBSCRIPTION_SIZE: usize = 48;
@@ -60,6 +60,10 @@ impl Wasi {
         aligned(subscriptions, 8)?;
         aligned(events, 8)?;
         let asked = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE as u64)?;
+        // Far more than a guest has descriptors; the host's memory stays bounded.
+        if asked.len() > MAX_TRANSFER {
+            return Err(Errno::INVAL.into());
+        }
         let asked = || asked.chunks_exact(SUBSCRIPTION_SIZE);
 
         let now = clock::monotonic();

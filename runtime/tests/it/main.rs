@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod child;
+mod conformance;
 mod ends;
+mod hostile;
 mod modules;
 mod records;
+mod script;
 
 use std::collections::BTreeMap;
 
