@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Encoder, Open};
+use crate::batch::{Effort, Encoder, Open};
 use crate::calls::Calls;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, Result};
@@ -311,6 +311,7 @@ impl Packer {
                 &self.calls,
                 self.raw_bytes as u64,
                 Open { bytes, back },
+                Effort::Normal,
                 &mut self.batch,
             )
             .map_err(Error::io("compress a batch of", segment.path()))?;
