@@ -166,11 +166,14 @@ pub(super) fn write_args(calls: &Calls, groups: &Groups, out: &mut Vec<u8>) {
         }
         widths.push(most);
     }
+    let mut parts = Vec::new();
     for ((_, rows), width) in groups.iter().zip(widths) {
+        parts_of(rows, &calls.arg_ends, &mut parts);
         for p in 0..width {
             let mut last = 0;
-            for &row in rows {
-                if let Some(&value) = calls.args(row as usize).get(p) {
+            for part in &parts {
+                if let Some(at) = part.at(p) {
+                    let value = calls.args[at];
                     put_varint(out, zigzag(value.wrapping_sub(last)));
                     last = value;
                 }
@@ -201,13 +204,15 @@ pub(super) fn read_args(raw: &[u8], groups: &Groups, calls: &mut Calls) -> Resul
         let total = add_up(&mut ends)?;
         // Each number takes a byte at least.
         calls.args = vec![0; Some(total).filter(|&n| n <= c.rest().len())?];
+        let mut parts = Vec::new();
         for ((_, rows), width) in groups.iter().zip(widths) {
+            parts_of(rows, &ends, &mut parts);
             for p in 0..width as usize {
                 let mut last = 0_u64;
-                for &row in rows {
-                    if let Some(place) = place(&mut calls.args, &ends, row).get_mut(p) {
+                for part in &parts {
+                    if let Some(at) = part.at(p) {
                         last = last.wrapping_add(unzigzag(c.varint()?));
-                        *place = last;
+                        calls.args[at] = last;
                     }
                 }
             }
@@ -236,11 +241,14 @@ pub(super) fn write_outs(calls: &Calls, groups: &Groups, out: &mut Vec<u8>) {
         }
         widths.push(width);
     }
+    let mut parts = Vec::new();
     for ((id, rows), width) in groups.iter().zip(widths) {
+        parts_of(rows, &calls.out_ends, &mut parts);
         for i in 0..width {
             let mut expected = Expected::new(id, i);
-            for &row in rows {
-                if let Some(&value) = outs(row).get(i) {
+            for (&row, part) in rows.iter().zip(&parts) {
+                if let Some(at) = part.at(i) {
+                    let value = calls.outs[at];
                     let start = calls.starts[row as usize];
                     put_varint(out, zigzag(value.wrapping_sub(expected.next(start))));
                     expected.was(value);
@@ -273,14 +281,17 @@ pub(super) fn read_outs(raw: &[u8], groups: &Groups, calls: &mut Calls) -> Resul
         }
         let total = add_up(&mut ends)?;
         calls.outs = vec![0; Some(total).filter(|&n| n <= c.rest().len())?];
+        let mut parts = Vec::new();
         for ((id, rows), width) in groups.iter().zip(widths) {
+            parts_of(rows, &ends, &mut parts);
             for i in 0..width as usize {
                 let mut expected = Expected::new(id, i);
-                for &row in rows {
-                    if let Some(place) = place(&mut calls.outs, &ends, row).get_mut(i) {
+                for (&row, part) in rows.iter().zip(&parts) {
+                    if let Some(at) = part.at(i) {
                         let start = calls.starts[row as usize];
-                        *place = expected.next(start).wrapping_add(unzigzag(c.varint()?));
-                        expected.was(*place);
+                        let value = expected.next(start).wrapping_add(unzigzag(c.varint()?));
+                        calls.outs[at] = value;
+                        expected.was(value);
                     }
                 }
             }
@@ -451,10 +462,29 @@ fn add_up(lengths: &mut [u32]) -> Option<usize> {
     Some(end as usize)
 }
 
-/// A row's part of a column whose rows end at `ends`.
-#[inline]
-fn place<'a>(all: &'a mut [u64], ends: &[u32], row: u32) -> &'a mut [u64] {
-    let row = row as usize;
-    let start = if row == 0 { 0 } else { ends[row - 1] };
-    &mut all[start as usize..ends[row] as usize]
+/// Where a row's numbers stand among those of all rows.
+#[derive(Clone, Copy)]
+struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    /// The place of the row's `i`th number, where it has so many.
+    #[inline]
+    fn at(self, i: usize) -> Option<usize> {
+        let at = self.start as usize + i;
+        (at < self.end as usize).then_some(at)
+    }
+}
+
+/// The parts of a group's rows, found once for all its columns.
+fn parts_of(rows: &[u32], ends: &[u32], parts: &mut Vec<Part>) {
+    parts.clear();
+    parts.extend(rows.iter().map(|&row| {
+        let row = row as usize;
+        let start = if row == 0 { 0 } else { ends[row - 1] };
+        let end = ends[row];
+        Part { start, end }
+    }));
 }

@@ -1,6 +1,7 @@
 //! From a batch to records.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use super::columns::{
     self, ARGS, DURATIONS, FUNCTIONS, Groups, LAYOUT, OUTS, RESULTS, STARTS, STREAMS,
@@ -22,10 +23,9 @@ pub(crate) fn decode(
     let summary = &header.summary;
     let count = summary.count as usize;
     let expanded = header.expanded_bytes as usize;
-    let mut zstd = Decompressor(None);
     let directory = Directory::of(header, calls_section)?;
     let mut calls = Calls::new(summary.first_offset);
-    let mut stream = |wanted| directory.stream(wanted, &mut zstd);
+    let stream = |wanted| directory.stream(wanted);
 
     calls.functions = columns::read_functions(&stream(FUNCTIONS)?, count)?;
     // Clock readings are coded as differences from start times.
@@ -62,7 +62,7 @@ pub(crate) fn decode(
         if header.literal_bytes as usize + referred != expanded {
             return Err("the payload does not have the length that the records add up to");
         }
-        let literals = zstd.decompress(section, header.literal_bytes as usize)?;
+        let literals = decompress(section, header.literal_bytes as usize)?;
         calls.payload = references::resolve(literals.into_owned(), &references, expanded)
             .ok_or("a reference of the payload points past it")?;
     }
@@ -121,30 +121,30 @@ impl<'a> Directory<'a> {
         data.is_empty().then_some(Directory { streams })
     }
 
-    fn stream(&self, wanted: usize, zstd: &mut Decompressor) -> Result<Cow<'a, [u8]>, Damage> {
+    fn stream(&self, wanted: usize) -> Result<Cow<'a, [u8]>, Damage> {
         let (stored, raw) = self.streams[wanted];
-        zstd.decompress(stored, raw)
+        decompress(stored, raw)
     }
 }
 
-/// zstd's memory, taken where something is compressed, once for all sections of a batch.
-struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
+thread_local! {
+    /// zstd's memory: making it takes longer than reading the columns of a batch of large records.
+    static ZSTD: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+}
 
-impl Decompressor {
-    /// What was stored: compressed unless it has the length that it is read with.
-    fn decompress<'a>(&mut self, stored: &'a [u8], raw: usize) -> Result<Cow<'a, [u8]>, Damage> {
-        if stored.len() == raw {
-            return Ok(stored.into());
-        }
-        // A header can say much more than there is memory: that must not end the reader.
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(raw).is_err() {
-            return Err("a section says that it is larger than there is memory");
-        }
-        let zstd = self.0.get_or_insert_default();
-        match zstd.decompress_to_buffer(stored, &mut bytes) {
-            Ok(length) if length == raw => Ok(bytes.into()),
-            _ => Err("a section cannot be decompressed"),
-        }
+/// What was stored: compressed unless it has the length that it is read with.
+fn decompress(stored: &[u8], raw: usize) -> Result<Cow<'_, [u8]>, Damage> {
+    if stored.len() == raw {
+        return Ok(stored.into());
+    }
+    // A header can say much more than there is memory: that must not end the reader.
+    let mut bytes = Vec::new();
+    if bytes.try_reserve_exact(raw).is_err() {
+        return Err("a section says that it is larger than there is memory");
+    }
+    let done = ZSTD.with_borrow_mut(|zstd| zstd.decompress_to_buffer(stored, &mut bytes));
+    match done {
+        Ok(length) if length == raw => Ok(bytes.into()),
+        _ => Err("a section cannot be decompressed"),
     }
 }
