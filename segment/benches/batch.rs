@@ -3,10 +3,12 @@
 //! `cargo bench -p timecraft-segment --bench batch` prints a line for each workload and effort.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod data;
+
 use std::hint::black_box;
-use std::path::Path;
 use std::time::Instant;
 
+use data::{median, noise, text};
 use timecraft_segment::batch::Effort;
 use timecraft_segment::testing::Batches;
 use timecraft_segment::{
@@ -58,40 +60,6 @@ fn clock(calls: &mut Calls) {
     push(calls, "clock_time_get", &[1, 1, 64], &[], &[write]);
 }
 
-fn noise() -> Vec<u8> {
-    let mut x = 88_172_645_463_325_252_u64;
-    let words = std::iter::repeat_with(|| {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x.to_le_bytes()
-    });
-    words.flatten().take(BATCH).collect()
-}
-
-/// The source code of this workspace.
-fn text() -> Vec<u8> {
-    fn gather(folder: &Path, text: &mut Vec<u8>) {
-        let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().collect();
-        entries.sort_by_key(std::fs::DirEntry::file_name);
-        for entry in entries.iter().map(std::fs::DirEntry::path) {
-            if entry.is_dir() && !entry.ends_with("target") && !entry.ends_with("build") {
-                gather(&entry, text);
-            } else if entry.extension().is_some_and(|e| e == "rs") {
-                text.extend(std::fs::read(entry).unwrap());
-            }
-        }
-    }
-    let mut text = Vec::new();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    gather(here.parent().unwrap(), &mut text);
-    while text.len() < BATCH {
-        text.extend_from_within(..);
-    }
-    text.truncate(BATCH);
-    text
-}
-
 /// A batch of calls, `each` made of pieces of `size` bytes until it is full.
 fn fill(data: &[u8], size: usize, twice: bool, each: impl Fn(&mut Calls, &[u8])) -> Calls {
     let mut calls = Calls::new(Offset(0));
@@ -102,7 +70,7 @@ fn fill(data: &[u8], size: usize, twice: bool, each: impl Fn(&mut Calls, &[u8]))
 }
 
 fn workloads() -> Vec<(&'static str, Calls)> {
-    let (noise, text) = (noise(), text());
+    let (noise, text) = (noise(BATCH), text(BATCH));
     let copy = |calls: &mut Calls, piece: &[u8]| {
         read(calls, piece);
         write(calls, piece);
@@ -132,11 +100,6 @@ fn time<T>(work: impl FnOnce() -> T) -> f64 {
     let since = Instant::now();
     black_box(work());
     since.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn main() {
