@@ -1,16 +1,25 @@
 //! What the log costs the guest's thread: nanoseconds a record in a burst that fits the tail, against
 //! a copy of the same bytes; how many bytes a call takes in the segment; how long a log takes to
-//! begin and to end. `cargo bench -p timecraft-segment` prints a line for each.
+//! begin and to end; what a copy of a file costs. `cargo bench -p timecraft-segment --bench log` prints
+//! a line for each.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod data;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use data::median;
 use timecraft_segment::testing::process_start;
 use timecraft_segment::{
     Ended, FunctionId, LogOptions, Outcome, ProcessEnd, Recorder, Registry, Sync, function, wasi,
 };
 
 const ROUNDS: usize = 9;
+/// The length of the file that is copied, in bytes.
+const COPY: usize = 64 << 20;
 
 struct Burst {
     name: &'static str,
@@ -138,9 +147,78 @@ fn begin_and_end() -> (Duration, Duration) {
     (begun, since.elapsed())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Copies a file by 4 KiB, and writes down each read and write where there is a log.
+fn copy_file(source: &Path, target: &Path, mut log: Option<Recorder>) -> Duration {
+    const PIECE: usize = 4096;
+    let (read, write) = (id("fd_read"), id("fd_write"));
+    let mut source = File::open(source).unwrap();
+    let mut target = File::create(target).unwrap();
+    let mut piece = vec![0; PIECE];
+    let mut vector = [0; 8];
+    vector[4..].copy_from_slice(&(PIECE as u32).to_le_bytes());
+    let since = Instant::now();
+    loop {
+        if let Some(log) = &mut log {
+            log.begin(read, &[4, 64, 1, 32]).unwrap();
+            log.input(&vector);
+            log.publish().unwrap();
+        }
+        let n = source.read(&mut piece).unwrap();
+        let moved = (n as u32).to_le_bytes();
+        if let Some(log) = &mut log {
+            log.write(4096, &piece[..n]);
+            log.write(32, &moved);
+            log.finish(Outcome::Returned, 0).unwrap();
+        }
+        if n == 0 {
+            break;
+        }
+        if let Some(log) = &mut log {
+            log.begin(write, &[5, 64, 1, 32]).unwrap();
+            log.input(&vector);
+            log.input(&piece[..n]);
+            log.publish().unwrap();
+        }
+        target.write_all(&piece[..n]).unwrap();
+        if let Some(log) = &mut log {
+            log.write(32, &moved);
+            log.finish(Outcome::Returned, 0).unwrap();
+        }
+    }
+    if let Some(log) = log {
+        log.close(&end()).unwrap();
+    }
+    since.elapsed()
+}
+
+/// A copy that is recorded to the same disk against one that is not, in turn: the ratio of times,
+/// and that of the log to what zstd at level 1 makes of the file.
+fn copies(name: &str, data: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("in"), folder.path().join("out"));
+    std::fs::write(&source, data).unwrap();
+    let zstd = zstd::bulk::compress(data, 1).unwrap().len();
+    let (mut blind, mut ratios, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let alone = copy_file(&source, &target, None).as_secs_f64();
+        let registry = Registry::at(folder.path().join("registry"));
+        let start = process_start();
+        let log = Recorder::create(&registry, &start, &LogOptions::default()).unwrap();
+        let recorded = copy_file(&source, &target, Some(log)).as_secs_f64();
+        blind.push(1e3 * alone);
+        ratios.push(recorded / alone);
+        let snapshot = registry.snapshot(start.process_id).unwrap();
+        let bytes: u64 = snapshot.segments().iter().map(|s| s.stored_bytes).sum();
+        stored.push(bytes as f64 / zstd as f64);
+        std::fs::remove_dir_all(folder.path().join("registry")).unwrap();
+    }
+    println!(
+        "a copy of {} MiB of {name} takes {:.0} ms, recorded {:.2} times that; its log is {:.3} of zstd -1",
+        data.len() >> 20,
+        median(blind),
+        median(ratios),
+        median(stored),
+    );
 }
 
 fn main() {
@@ -165,6 +243,8 @@ fn main() {
         median(rounds.iter().map(|r| r.0.as_secs_f64() * 1e6).collect()),
         median(rounds.iter().map(|r| r.1.as_secs_f64() * 1e6).collect()),
     );
+    copies("source code", &data::text(COPY));
+    copies("noise", &data::noise(COPY));
     let clock = {
         let since = Instant::now();
         for _ in 0..1_000_000 {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Encoder, Open};
+use crate::batch::{Effort, Encoder, Open};
 use crate::calls::Calls;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, Result};
@@ -305,12 +305,15 @@ impl Packer {
             &[]
         };
         self.batch.clear();
+        let waiting = self.shared.backlog(self.sequence);
+        let effort = Effort::for_backlog(waiting, self.shared.map.buffers());
         let header = self
             .encoder
             .encode(
                 &self.calls,
                 self.raw_bytes as u64,
                 Open { bytes, back },
+                effort,
                 &mut self.batch,
             )
             .map_err(Error::io("compress a batch of", segment.path()))?;

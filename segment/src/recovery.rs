@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 
-use crate::batch::{Compression, Encoder, Open};
+use crate::batch::{Compression, Effort, Encoder, Open};
 use crate::calls::{Calls, Projection};
 use crate::descriptors::Descriptors;
 use crate::disk;
@@ -226,7 +226,7 @@ fn complete(
         let mut batch = Vec::new();
         let raw_bytes = calls.payload.len() as u64;
         let header = encoder
-            .encode(calls, raw_bytes, none_open, &mut batch)
+            .encode(calls, raw_bytes, none_open, Effort::Normal, &mut batch)
             .map_err(Error::io("compress a batch of", writer.path()))?;
         writer.append_batch(header, &batch)?;
     }

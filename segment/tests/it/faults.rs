@@ -203,6 +203,11 @@ fn exit(code: i32) -> ! {
     std::process::exit(code)
 }
 
+/// The `i`th byte of what call `n` writes: nothing that would compress.
+fn pattern(n: u64, i: usize) -> u8 {
+    ((i as u64 * (n + 1) * 2_654_435_761) >> 17) as u8
+}
+
 /// A write of a number, and of bytes that make some records larger than a buffer or than the tail.
 fn write_call(
     log: &mut Recorder,
@@ -215,7 +220,7 @@ fn write_call(
         7 => 20_000,
         _ => 100,
     };
-    bytes.extend((0..size).map(|i| (i as u64 * (n + 1) * 2_654_435_761 >> 17) as u8));
+    bytes.extend((0..size).map(|i| pattern(n, i)));
     log.begin(id("fd_write"), &[1, 1024, 1, 512])?;
     let mut iovec = [0; 8];
     iovec[4..].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -268,8 +273,12 @@ fn try_numbers(snapshot: &Snapshot) -> timecraft_segment::Result<Vec<Seen>> {
             if record.outcome == Outcome::Returned {
                 let n = number.unwrap();
                 let bytes = describe::sent(&record).unwrap();
-                let pattern = |i: usize| (i as u64 * (n + 1) * 2_654_435_761 >> 17) as u8;
-                assert!(bytes[8..].iter().enumerate().all(|(i, &b)| b == pattern(i)));
+                assert!(
+                    bytes[8..]
+                        .iter()
+                        .enumerate()
+                        .all(|(i, &b)| b == pattern(n, i))
+                );
             }
             seen.push(Seen::Call(number.unwrap_or(u64::MAX), record.outcome));
         }

@@ -28,7 +28,12 @@ fn text_of(path: &Path) -> String {
         for r in segment.read(i, Projection::ALL).unwrap().iter() {
             text.push_str(&format!("{} {} ", r.offset, r.start.0));
             text.push_str(&describe::strace(&r));
-            text.push('\n');
+            // The text has the beginning of long bytes alone; this stands for all of them.
+            let mut bytes = r.input.to_vec();
+            r.writes()
+                .for_each(|w| bytes.extend_from_slice(w.bytes.as_slice()));
+            let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
+            text.push_str(&format!(" | {} {hash:016x}\n", bytes.len()));
         }
     }
     text
@@ -66,6 +71,17 @@ fn write_golden() {
     recorder
         .finish(timecraft_segment::Outcome::Returned, 0)
         .unwrap();
+    // A copy: what is written stands in the batch already.
+    let piece: Vec<u8> = (0..600_u32).flat_map(|i| (i * i).to_le_bytes()).collect();
+    recorder.begin(id("fd_read"), &[4, 1024, 1, 512]).unwrap();
+    recorder.input(&[0, 8, 0, 0, 96, 9, 0, 0]);
+    recorder.publish().unwrap();
+    recorder.write(2048, &piece);
+    recorder.write(512, &2400_u32.to_le_bytes());
+    recorder
+        .finish(timecraft_segment::Outcome::Returned, 0)
+        .unwrap();
+    fd_write(&mut recorder, 5, &piece, piece.len());
     recorder.close(&exited(0)).unwrap();
     let folder = log.registry.process_folder(start.process_id);
     std::fs::copy(folder.join("00000000.seg"), golden()).unwrap();
