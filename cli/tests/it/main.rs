@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod endings;
 #[cfg(feature = "sql")]
 mod live;
 #[cfg(feature = "sql")]

@@ -104,7 +104,6 @@ impl Cmd<'_> {
     }
 
     /// Standard output goes here when it is spawned.
-    #[cfg(feature = "sql")]
     pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.stdout = Some(to.into());
         self
@@ -119,6 +118,12 @@ impl Cmd<'_> {
     #[cfg(feature = "sql")]
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(text.into());
+        self
+    }
+
+    /// Standard input is this.
+    pub fn stdin_from(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
         self
     }
 

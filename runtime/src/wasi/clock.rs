@@ -5,7 +5,7 @@ use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use super::errno::Errno;
 use super::{Outcome, Stop, Wasi};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, MAX_TRANSFER};
 
 pub(super) const REALTIME: u32 = 0;
 pub(super) const MONOTONIC: u32 = 1;
@@ -14,6 +14,10 @@ const THREAD_CPUTIME: u32 = 3;
 
 /// How many random bytes are asked for at once; between, the guest can be interrupted.
 const RANDOM_PIECE: u64 = 1 << 20;
+
+/// The most random bytes that one call gives, as many as one call reads. More is a trap, as it is in
+/// wasmtime for another number: an errno would too easily be overlooked.
+const MAX_RANDOM: u64 = MAX_TRANSFER as u64;
 
 /// The host's monotonic clock in nanoseconds.
 #[inline]
@@ -76,6 +80,11 @@ impl Wasi {
         length: u64,
     ) -> Outcome {
         memory.slice(buffer, length)?;
+        if length > MAX_RANDOM {
+            return Err(Stop::Trap(format!(
+                "random_get of {length} bytes, and the limit is {MAX_RANDOM} a call"
+            )));
+        }
         let end = buffer + length;
         let mut at = buffer;
         while at < end {
@@ -147,6 +156,12 @@ mod tests {
         }
         trapped(guest.call(RANDOM_GET, &[4 << 20, 1]));
         trapped(guest.call(RANDOM_GET, &[0, 1 << 32]));
+        let mut large = Guest::with_memory((16 << 20) + 1);
+        large.ok(RANDOM_GET, &[0, 16 << 20]);
+        assert_eq!(
+            large.call(RANDOM_GET, &[0, (16 << 20) + 1]),
+            Flow::Trap("random_get of 16777217 bytes, and the limit is 16777216 a call".to_owned())
+        );
         guest.wakeup.wake();
         assert_eq!(guest.call(RANDOM_GET, &[0, 1]), Flow::Interrupted);
     }

@@ -22,6 +22,7 @@ mod file;
 mod function;
 mod grants;
 mod open;
+mod output;
 mod path;
 mod poll;
 mod sock;
@@ -39,6 +40,7 @@ use timecraft_segment::ids::FunctionId;
 
 pub use self::errno::Errno;
 pub use self::grants::MissingGrant;
+pub use self::output::Output;
 
 use self::abi::Filetype;
 use self::args::Strings;
@@ -114,6 +116,7 @@ enum Stop {
     Errno(Errno),
     Refused(Box<Refusal>),
     Fault(Fault),
+    Trap(String),
     Interrupted,
     Exit(i32),
     NoSuchFunction,
@@ -273,6 +276,7 @@ impl Wasi {
                 Flow::Return(u16::from(errno).into())
             }
             Stop::Fault(fault) => Flow::Trap(fault.to_string()),
+            Stop::Trap(message) => Flow::Trap(message),
             Stop::Interrupted => Flow::Interrupted,
             Stop::Exit(status) => Flow::Exit(status),
             Stop::NoSuchFunction => Flow::Trap(format!(

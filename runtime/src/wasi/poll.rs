@@ -18,6 +18,10 @@ const SUBSCRIPTION_SIZE: usize = 48;
 /// The size of an `event` in bytes.
 const EVENT_SIZE: usize = 32;
 
+/// The most subscriptions that one call looks at. More than there can be descriptors help nobody,
+/// and the host holds all of them while it waits.
+const MAX_SUBSCRIPTIONS: u64 = 65_536;
+
 /// `subclockflags`: the timeout is a time and not a duration.
 const ABSTIME: u16 = 1 << 0;
 
@@ -60,6 +64,12 @@ impl Wasi {
         aligned(subscriptions, 8)?;
         aligned(events, 8)?;
         let asked = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE as u64)?;
+        if count > MAX_SUBSCRIPTIONS {
+            memory.note(&format!(
+                "{count} subscriptions, and the limit is {MAX_SUBSCRIPTIONS} a call"
+            ));
+            return Err(Errno::INVAL.into());
+        }
         let asked = || asked.chunks_exact(SUBSCRIPTION_SIZE);
 
         let now = clock::monotonic();
@@ -360,6 +370,16 @@ mod tests {
         trapped(guest.call(POLL_ONEOFF, &[1028, 8192, 1, 0]));
         trapped(guest.call(POLL_ONEOFF, &[1024, 8192, 1 << 30, 0]));
         trapped(guest.call(POLL_ONEOFF, &[1024, 65_536, 1, 0]));
+    }
+
+    #[test]
+    fn subscriptions_are_limited() {
+        let mut guest = Guest::with_memory(8 << 20);
+        // Each is a clock that is due.
+        let (out, events) = (4, 4 << 20);
+        guest.ok(POLL_ONEOFF, &[4096, events, 65_536, out]);
+        assert_eq!(guest.u32(4), 65_536);
+        guest.fails(Errno::INVAL, POLL_ONEOFF, &[4096, events, 65_537, out]);
     }
 
     #[test]
