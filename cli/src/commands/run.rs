@@ -107,7 +107,9 @@ fn limits(args: &Run) -> Limits {
     let defaults = Limits::default();
     Limits {
         memory_bytes: args.max_memory.map_or(defaults.memory_bytes, |m| m.0),
-        ..defaults
+        table_elements: args.max_table_elements.unwrap_or(defaults.table_elements),
+        stack_bytes: args.max_stack.map_or(defaults.stack_bytes, |s| s.0),
+        open_files: args.max_open_files,
     }
 }
 
@@ -207,6 +209,12 @@ fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
             printer.note(&printer.hint(&format!(
                 "the guest was refused {}; {} grants it",
                 missing.resource, missing.flag
+            )));
+        }
+        for reached in &report.limits_reached {
+            printer.note(&printer.hint(&format!(
+                "the guest came up against the limit of {}; {} raises it",
+                reached.limit, reached.flag
             )));
         }
     }

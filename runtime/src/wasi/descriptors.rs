@@ -9,13 +9,12 @@ use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
 
+use super::Stop;
 use super::abi::{Filetype, fdflags};
 use super::channel::{Channel, Patience};
 use super::errno::Errno;
 use super::grants::Grant;
-
-/// The most descriptors that a guest may have open.
-const MAX_DESCRIPTORS: usize = 65_536;
+use crate::limits::LimitReached;
 
 /// What a descriptor stands for.
 pub(super) enum Descriptor {
@@ -67,8 +66,9 @@ pub(super) struct Directory {
 }
 
 /// The table.
-#[derive(Default)]
 pub(super) struct Descriptors {
+    /// The most that may be open.
+    limit: usize,
     table: Vec<Option<Descriptor>>,
     free: BTreeSet<u32>,
 }
@@ -82,6 +82,15 @@ fn patience(flags: u16) -> Patience {
 }
 
 impl Descriptors {
+    /// An empty table for so many.
+    pub fn new(limit: usize) -> Descriptors {
+        Descriptors {
+            limit,
+            table: Vec::new(),
+            free: BTreeSet::new(),
+        }
+    }
+
     #[inline]
     pub fn get(&self, fd: u32) -> Result<&Descriptor, Errno> {
         self.table
@@ -135,22 +144,24 @@ impl Descriptors {
     }
 
     /// Gives a descriptor the lowest free number.
-    pub fn push(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
+    pub fn push(&mut self, descriptor: Descriptor) -> Result<u32, Stop> {
+        self.room()?;
         if let Some(fd) = self.free.pop_first() {
             self.table[fd as usize] = Some(descriptor);
             return Ok(fd);
-        }
-        if self.table.len() >= MAX_DESCRIPTORS {
-            return Err(Errno::MFILE);
         }
         let fd = u32::try_from(self.table.len()).map_err(|_| Errno::MFILE)?;
         self.table.push(Some(descriptor));
         Ok(fd)
     }
 
-    /// Whether [`Descriptors::push`] would find no number.
-    pub fn full(&self) -> bool {
-        self.free.is_empty() && self.table.len() >= MAX_DESCRIPTORS
+    /// Refuses where [`Descriptors::push`] would find no number.
+    pub fn room(&self) -> Result<(), Stop> {
+        if self.free.is_empty() && self.table.len() >= self.limit {
+            let limit = LimitReached::open_files(self.limit);
+            return Err(Stop::Limit(Errno::MFILE, limit));
+        }
+        Ok(())
     }
 
     /// Takes a descriptor out; dropping it closes it.
@@ -195,17 +206,22 @@ mod tests {
                 flags: 0,
             })
         };
-        let mut table = Descriptors::default();
-        for fd in 0..65_536 {
-            assert!(!table.full());
-            assert_eq!(table.push(descriptor()), Ok(fd));
+        let mut table = Descriptors::new(100);
+        for fd in 0..100 {
+            assert_eq!(table.push(descriptor()).unwrap(), fd);
         }
-        assert!(table.full());
-        assert_eq!(table.push(descriptor()), Err(Errno::MFILE));
-        for fd in [40_000, 7] {
+        let Err(Stop::Limit(Errno::MFILE, limit)) = table.push(descriptor()) else {
+            panic!("the limit is {:?}", table.limit)
+        };
+        assert_eq!(
+            limit.to_string(),
+            "the limit of 100 open descriptors (--max-open-files)"
+        );
+        for fd in [40, 7] {
             table.remove(fd).unwrap();
         }
-        assert_eq!(table.push(descriptor()), Ok(7));
-        assert_eq!(table.push(descriptor()), Ok(40_000));
+        assert_eq!(table.push(descriptor()).unwrap(), 7);
+        assert_eq!(table.push(descriptor()).unwrap(), 40);
+        assert!(table.room().is_err());
     }
 }

@@ -19,7 +19,8 @@ use super::stat::{set_times, timestamps};
 use super::{Outcome, Stop, Wasi, low};
 use crate::memory::GuestMemory;
 
-/// Longer paths are refused without a look at them: Linux's `PATH_MAX`, in bytes.
+/// Paths of so many bytes are refused without a look at them: Linux's `PATH_MAX`, which counts the
+/// zero byte at the end.
 const PATH_MAX: u64 = 4096;
 
 /// The text at an address.
@@ -30,7 +31,9 @@ pub(super) fn text<'m>(
 ) -> Result<&'m str, Stop> {
     let bytes = memory.slice(address, length)?;
     if length >= PATH_MAX {
-        return Err(Errno::NAMETOOLONG.into());
+        let limit = PATH_MAX - 1;
+        let why = format!("a path of {length} bytes, and the limit is {limit}");
+        return Err(Stop::Because(Errno::NAMETOOLONG, why));
     }
     Ok(std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)?)
 }

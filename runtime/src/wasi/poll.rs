@@ -65,10 +65,8 @@ impl Wasi {
         aligned(events, 8)?;
         let asked = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE as u64)?;
         if count > MAX_SUBSCRIPTIONS {
-            memory.note(&format!(
-                "{count} subscriptions, and the limit is {MAX_SUBSCRIPTIONS} a call"
-            ));
-            return Err(Errno::INVAL.into());
+            let why = format!("{count} subscriptions, and the limit is {MAX_SUBSCRIPTIONS} a call");
+            return Err(Stop::Because(Errno::INVAL, why));
         }
         let asked = || asked.chunks_exact(SUBSCRIPTION_SIZE);
 
