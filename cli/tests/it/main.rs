@@ -12,6 +12,7 @@ mod readme;
 #[cfg(all(feature = "sql", feature = "real-guests"))]
 mod real_guests;
 mod run;
+mod sandbox;
 #[cfg(feature = "sql")]
 mod shell;
 mod signals;

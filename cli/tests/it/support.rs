@@ -69,8 +69,19 @@ impl Dir {
 
     pub fn cmd<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Cmd<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_timecraft"));
+        command.args(args);
+        self.here(command)
+    }
+
+    /// A script of the shell in which `"$0" "$@"` is the binary with the arguments to come.
+    pub fn shell(&self, script: &str) -> Cmd<'_> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_timecraft")]);
+        self.here(command)
+    }
+
+    fn here(&self, mut command: Command) -> Cmd<'_> {
         command
-            .args(args)
             .current_dir(self.root.path())
             .env_clear()
             .env("HOME", self.path("home"))
