@@ -159,7 +159,7 @@ impl Descriptors {
     pub fn room(&self) -> Result<(), Stop> {
         if self.free.is_empty() && self.table.len() >= self.limit {
             let limit = LimitReached::open_files(self.limit);
-            return Err(Stop::Limit(Errno::MFILE, limit));
+            return Err(Stop::Limit(Errno::MFILE, Box::new(limit)));
         }
         Ok(())
     }

@@ -133,7 +133,7 @@ enum Stop {
     Errno(Errno),
     Refused(Box<Refusal>),
     /// A limit refuses the call.
-    Limit(Errno, LimitReached),
+    Limit(Errno, Box<LimitReached>),
     /// An errno, and why, which the guest never sees.
     Because(Errno, String),
     Fault(Fault),
@@ -308,7 +308,7 @@ impl Wasi {
             }
             Stop::Limit(errno, limit) => {
                 memory.note(&limit.to_string());
-                self.limit_reached = Some(limit);
+                self.limit_reached = Some(*limit);
                 Flow::Return(u16::from(errno).into())
             }
             Stop::Because(errno, why) => {
