@@ -14,11 +14,12 @@ use rustix::fs::{CWD, FileType, FlockOperation, OFlags, flock, mknodat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::pipe;
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use timecraft_segment::function;
 
-use self::harness::{Held, Place, ends, nothing};
-use crate::support::{Cmd, Dir, HELLO};
+use self::harness::{Held, Place, await_end, ends, nothing};
+use crate::support::{Cmd, Dir, HELLO, ended, signal};
 
 /// A program that imports functions of WASI, with a page of memory and this in it.
 fn program(imports: &[&str], body: &str) -> String {
@@ -469,4 +470,27 @@ fn a_guest_that_has_ended_is_not_waited_for() {
     dir.create("guest.wat", HELLO);
     let said = dir.cmd(["run", "--timeout", "1h", "guest.wat"]).assert(0);
     assert_eq!(said.out(), "hello\n");
+}
+
+/// A guest that fills standard error and traps leaves timecraft with something to say, and nobody to
+/// say it to. That is waited for, until a signal says that nobody will come.
+#[test]
+fn what_is_said_at_the_end_is_not_waited_for_after_a_signal() {
+    let dir = Dir::new();
+    let wat = program(
+        &["fd_fdstat_set_flags", "fd_write"],
+        "(memory (export \"memory\") 1)
+        (data (i32.const 0) \"\\40\\00\\00\\00\\01\\00\\00\\00\")
+        (func (export \"_start\")
+          (drop (call $fd_fdstat_set_flags (i32.const 2) (i32.const 4)))
+          (loop
+            (br_if 0 (i32.eqz
+              (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))))
+          unreachable)",
+    );
+    dir.create("guest.wat", wat);
+    let child = dir.cmd(["run", "guest.wat"]).spawn();
+    await_end(&dir);
+    signal(&child, Signal::TERM);
+    assert_eq!(ended(child), Some(134), "the guest had trapped before");
 }

@@ -7,8 +7,8 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, epoll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs};
 use rustix::io::{Errno as HostErrno, ReadWriteFlags};
 
 use super::Stop;
@@ -96,7 +96,7 @@ impl Channel {
         let readiness = match file_type {
             // Some of /proc call themselves regular and wait all the same, such as `/proc/kmsg`.
             // They are not opened again, since the position is shared.
-            Ok(FileType::RegularFile) if can_be_polled(fd) => Readiness::Ask,
+            Ok(FileType::RegularFile) if is_of_proc(fd) => Readiness::Ask,
             Ok(FileType::RegularFile | FileType::BlockDevice | FileType::Directory) => {
                 Readiness::Always
             }
@@ -271,18 +271,9 @@ fn write_without_waiting(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<u
     rustix::io::pwritev2(fd, slices, CURRENT_POSITION, ReadWriteFlags::NOWAIT)
 }
 
-/// Whether the file has a notion of being ready. One that has none never waits.
-fn can_be_polled(fd: BorrowedFd<'_>) -> bool {
-    let Ok(epoll) = epoll::create(epoll::CreateFlags::CLOEXEC) else {
-        return false;
-    };
-    epoll::add(
-        &epoll,
-        fd,
-        epoll::EventData::new_u64(0),
-        epoll::EventFlags::IN,
-    )
-    .is_ok()
+/// Whether the file is one of `/proc`, which are made when they are read and have no size.
+pub(super) fn is_of_proc(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
 }
 
 #[cfg(test)]
@@ -431,7 +422,7 @@ mod tests {
         drop(there);
     }
 
-    /// A file that says it is regular, and has a notion of being ready.
+    /// A file that says it is regular, and may wait all the same.
     #[test]
     fn a_file_of_proc_is_asked_and_read_to_its_end() {
         let wakeup = Wakeup::new().unwrap();

@@ -12,10 +12,10 @@ use std::sync::{Arc, OnceLock};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{FileType, OFlags, PROC_SUPER_MAGIC, Stat, fstatfs, readlink};
+use rustix::fs::{FileType, OFlags, Stat, readlink};
 
 use super::abi::{self, fdflags, oflags, rights};
-use super::channel::Channel;
+use super::channel::{Channel, is_of_proc};
 use super::descriptors::{Descriptor, Directory, File};
 use super::errno::Errno;
 use super::path::{follow, text};
@@ -188,12 +188,8 @@ fn is_fifo(directory: &Directory, path: &str, follow: FollowSymlinks) -> bool {
 /// host's, also where `/proc` was granted or lies beneath what was.
 fn is_of_this_process(file: BorrowedFd<'_>, stat: &Stat) -> bool {
     // Files of /proc have no size, so others cost no call.
-    if stat.st_size != 0 {
+    if stat.st_size != 0 || !is_of_proc(file) {
         return false;
-    }
-    match fstatfs(file) {
-        Ok(fs) if fs.f_type == PROC_SUPER_MAGIC => {}
-        _ => return false,
     }
     let Ok(path) = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()) else {
         // Nobody can tell which process it is about.

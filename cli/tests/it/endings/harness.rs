@@ -162,6 +162,16 @@ fn await_place(dir: &Dir, place: Place) {
     }
 }
 
+/// Waits until the log says that the guest has ended.
+#[track_caller]
+pub fn await_end(dir: &Dir) {
+    let deadline = Instant::now() + HANGS;
+    while snapshot(dir).is_none_or(|s| s.end().is_none()) {
+        assert!(Instant::now() < deadline, "the guest never ended");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// The log is complete and says what happened.
 #[track_caller]
 fn sealed(dir: &Dir, place: Place, cause: Cause) {
