@@ -119,6 +119,16 @@ pub struct Run {
     /// The most linear memory the guest may have: 64MiB, 1GiB [default: 4GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     pub max_memory: Option<Bytes>,
+    /// The most elements the guest's tables may have [default: 10000000]
+    #[arg(long, value_name = "COUNT")]
+    pub max_table_elements: Option<u64>,
+    /// The most stack the guest may use, 64KiB to 1GiB [default: 8MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_stack_size)]
+    pub max_stack: Option<Bytes>,
+    /// The most files and directories the guest may have open, standard streams included, 3 to
+    /// 65536 [default: 1024, or what the system allows]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(3..=65_536))]
+    pub max_open_files: Option<u32>,
     /// Write the process id to FILE, too
     #[arg(long, value_name = "FILE", conflicts_with = "fly_blind")]
     pub id_file: Option<PathBuf>,

@@ -5,15 +5,20 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use timecraft_runtime::Interrupter;
+use timecraft_runtime::wasi::Output;
 
 use crate::error::Error;
 use crate::escape;
 
 /// Writes to the terminal, or to whatever stands in its place.
-#[derive(Debug)]
 pub struct Printer {
     stdout_is_terminal: bool,
     colors: bool,
+    /// Standard error, once a guest runs whose end may not wait for who reads it.
+    interruptible: OnceLock<Mutex<Output>>,
 }
 
 impl Printer {
@@ -24,7 +29,15 @@ impl Printer {
         Printer {
             stdout_is_terminal: io::stdout().is_terminal(),
             colors: stderr_is_terminal && wanted,
+            interruptible: OnceLock::new(),
         }
+    }
+
+    /// From here on nothing that is said on standard error waits for its reader once the guest is
+    /// interrupted. What does not fit then is lost.
+    pub fn never_hold(&self, interrupter: &Interrupter) {
+        self.interruptible
+            .get_or_init(|| Mutex::new(Output::stderr(interrupter)));
     }
 
     /// Whether people read standard output.
@@ -50,9 +63,14 @@ impl Printer {
 
     /// Writes a line to standard error, as it is. Where that fails there is nobody to tell.
     pub fn note(&self, line: &str) {
-        let _ = io::stderr()
-            .lock()
-            .write_all(format!("{line}\n").as_bytes());
+        let line = format!("{line}\n");
+        let _ = match self.interruptible.get() {
+            Some(output) => output
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .write_all(line.as_bytes()),
+            None => io::stderr().lock().write_all(line.as_bytes()),
+        };
     }
 
     /// What a parser of the command line says: help and version to standard output, complaints to

@@ -77,6 +77,16 @@ pub fn parse_batch_size(text: &str) -> Result<Bytes, String> {
     }
 }
 
+/// Reads the size of a stack, as [`parse_size`], of those that a guest can run on.
+pub fn parse_stack_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    if (64 << 10..=1 << 30).contains(&size.0) {
+        Ok(size)
+    } else {
+        Err("expected 64KiB to 1GiB".to_owned())
+    }
+}
+
 /// Reads `500ms`, `10s`, `1m30s`, `2h`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text
@@ -171,6 +181,16 @@ mod tests {
         }
         for text in ["4095", "257MiB", "x"] {
             assert!(parse_batch_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stack_sizes() {
+        for text in ["64KiB", "8MiB", "1GiB"] {
+            assert!(parse_stack_size(text).is_ok(), "{text}");
+        }
+        for text in ["65535", "1025MiB", "x"] {
+            assert!(parse_stack_size(text).is_err(), "{text}");
         }
     }
 

@@ -49,7 +49,7 @@ pub(crate) struct Binary<'a> {
     pub has_start: bool,
     /// What all its memories begin with, in bytes.
     pub memory_bytes: u64,
-    /// What its largest table begins with, in elements.
+    /// What all its tables begin with, in elements.
     pub table_elements: u64,
 }
 
@@ -117,7 +117,8 @@ impl<'a> Binary<'a> {
                 Payload::TableSection(tables) => {
                     for table in tables {
                         let table = table.map_err(invalid)?;
-                        binary.table_elements = binary.table_elements.max(table.ty.initial);
+                        binary.table_elements =
+                            binary.table_elements.saturating_add(table.ty.initial);
                     }
                 }
                 Payload::StartSection { .. } => binary.has_start = true,
@@ -233,7 +234,7 @@ mod tests {
         assert!(binary.bytes.starts_with(b"\0asm\x01\0\0\0"));
         assert!(binary.has_start);
         assert_eq!(binary.memory_bytes, 5 * 65536);
-        assert_eq!(binary.table_elements, 7);
+        assert_eq!(binary.table_elements, 12);
     }
 
     #[test]

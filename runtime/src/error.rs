@@ -131,19 +131,37 @@ pub enum Error {
         /// In bytes.
         limit: u64,
     },
-    /// A table of the module begins larger than it may become.
-    #[error("a table of the module begins with {needed} elements, and the limit is {limit}")]
+    /// The module's tables begin larger than they may become.
+    #[error("the module's tables begin with {needed} elements, and the limit is {limit}")]
     InitialTable {
-        /// In elements.
+        /// All tables together, in elements.
         needed: u64,
         /// In elements.
         limit: u64,
+    },
+    /// The guest may open more files than this process.
+    #[error(
+        "the guest cannot have {wanted} open descriptors: this process has room for {possible}"
+    )]
+    OpenFiles {
+        /// How many were asked for.
+        wanted: u32,
+        /// How many there could be.
+        possible: u32,
     },
     /// The engine could not be set up.
     #[error("the WebAssembly engine cannot be set up: {reason}")]
     Engine {
         /// What the engine says.
         reason: String,
+    },
+    /// The guest's thread could not be started; its stack is what it takes.
+    #[error("cannot start the guest's thread with a stack of {stack_bytes} bytes")]
+    Thread {
+        /// What its stack takes, the host's share included.
+        stack_bytes: u64,
+        /// What the system said.
+        source: io::Error,
     },
     /// The host could not give what a run needs: a thread, an event descriptor.
     #[error("cannot create {what}")]
@@ -196,6 +214,19 @@ impl Error {
                 Some("timecraft calls functions without parameters; arguments go through the command line".to_owned())
             }
             Error::InitialMemory { .. } => Some("raise the limit with --max-memory".to_owned()),
+            Error::InitialTable { .. } => {
+                Some("raise the limit with --max-table-elements".to_owned())
+            }
+            Error::OpenFiles { possible, .. } => Some(format!(
+                "give --max-open-files {possible} or fewer, or raise the hard limit of the system (ulimit -Hn)"
+            )),
+            Error::Thread { .. } => Some("give a smaller --max-stack".to_owned()),
+            Error::Wasi(SetupError::TooManyDirectories { .. }) => {
+                Some("raise the limit with --max-open-files".to_owned())
+            }
+            Error::Wasi(SetupError::TooLarge { .. }) => {
+                Some("pass what is large by standard input, or in a file of a --dir".to_owned())
+            }
             Error::Wasi(SetupError::Directory { .. }) => {
                 Some("give --dir a directory that exists and that you may read, as HOST or HOST::GUEST".to_owned())
             }

@@ -35,5 +35,5 @@ pub mod wasi;
 pub use binary::Source;
 pub use error::{Error, Result};
 pub use interrupt::{Cause, Interrupter};
-pub use limits::Limits;
+pub use limits::{LimitReached, Limits};
 pub use process::{End, Options, Recording, Report, Trap, run};

@@ -26,7 +26,7 @@ use crate::capture::Capture;
 use crate::dispatch::{self, Guest, Stop};
 use crate::error::{Error, Result};
 use crate::interrupt::{Cause, Interrupter};
-use crate::limits::{Limiter, Limits};
+use crate::limits::{LimitReached, Limiter, Limits};
 use crate::trace::{Sink, Trace};
 use crate::wasi::{self, Directory, MissingGrant, Wasi};
 use crate::{engine, host};
@@ -107,6 +107,8 @@ pub struct Report {
     pub process_id: Option<ProcessId>,
     /// What was refused to it because a grant was missing.
     pub missing_grants: Vec<MissingGrant>,
+    /// The limits that it came up against, each once.
+    pub limits_reached: Vec<LimitReached>,
     /// How long it ran, without what came before and what its log took to close.
     pub guest_time: Duration,
 }
@@ -134,6 +136,13 @@ pub struct Trap {
     pub backtrace: Vec<String>,
 }
 
+impl Trap {
+    /// Whether the guest's stack was exhausted.
+    fn is_of_stack(&self) -> bool {
+        self.message == wasmtime::Trap::StackOverflow.to_string()
+    }
+}
+
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
@@ -150,12 +159,12 @@ impl fmt::Display for Trap {
 /// What timecraft refuses or fails at; see [`Error`]. Whatever the guest does wrong is in the
 /// report.
 pub fn run(options: Options<'_>) -> Result<Report> {
-    let failed = |source| Error::Host {
-        what: "the guest's thread",
+    let stack_bytes = options.limits.stack_bytes.saturating_add(HOST_STACK_BYTES);
+    let failed = |source| Error::Thread {
+        stack_bytes,
         source,
     };
-    let stack = options.limits.stack_bytes.saturating_add(HOST_STACK_BYTES);
-    let stack = usize::try_from(stack).unwrap_or(usize::MAX);
+    let stack = usize::try_from(stack_bytes).unwrap_or(usize::MAX);
     thread::scope(|scope| {
         let guest = thread::Builder::new()
             .name("guest".to_owned())
@@ -168,18 +177,20 @@ pub fn run(options: Options<'_>) -> Result<Report> {
     })
 }
 
-fn run_here(options: Options<'_>) -> Result<Report> {
+fn run_here(mut options: Options<'_>) -> Result<Report> {
+    let max_descriptors = options.limits.make_room()?;
+    options.limits.open_files = Some(max_descriptors);
     let Options {
         limits,
         interrupter,
         timeout,
         ..
     } = &options;
-    let (interrupter, timeout) = (interrupter.clone(), *timeout);
+    let (limits, interrupter, timeout) = (*limits, interrupter.clone(), *timeout);
 
     let engine = engine::engine(limits.stack_bytes)?;
     let binary = Binary::new(options.source)?;
-    check_limits(&binary, limits)?;
+    check_limits(&binary, &limits)?;
     let (module, module_id) = compile(&engine, &binary, &options)?;
     let plan = Plan {
         imports: dispatch::imports(&module)?,
@@ -191,11 +202,12 @@ fn run_here(options: Options<'_>) -> Result<Report> {
         args: options.args.clone(),
         environment: options.environment.clone(),
         directories: options.directories.clone(),
+        max_descriptors,
         wakeup: interrupter.wakeup().clone(),
     })?;
 
     interrupter.start(&engine);
-    let limiter = Limiter::new(*limits);
+    let limiter = Limiter::new(limits);
     let (process_id, recorder) = record(
         &binary,
         module_id,
@@ -229,9 +241,18 @@ fn run_here(options: Options<'_>) -> Result<Report> {
     let mut guest = store.into_data();
     let end = end(ended, &interrupter)?;
     close(&mut guest, &end)?;
+    let exhausted = matches!(&end, End::Trap(trap) if trap.is_of_stack());
+    let limits_reached = guest
+        .limiter
+        .reached()
+        .iter()
+        .chain(guest.wasi.limit_reached())
+        .cloned()
+        .chain(exhausted.then(|| LimitReached::stack(limits.stack_bytes)));
     Ok(Report {
         end,
         process_id,
+        limits_reached: limits_reached.collect(),
         missing_grants: guest.wasi.missing_grants().to_vec(),
         guest_time,
     })
@@ -358,6 +379,7 @@ fn record(
             memory_bytes: Some(options.limits.memory_bytes),
             table_elements: Some(options.limits.table_elements),
             stack_bytes: Some(options.limits.stack_bytes),
+            open_files: options.limits.open_files,
             timeout_ns: options
                 .timeout
                 .map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),

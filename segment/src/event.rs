@@ -106,10 +106,13 @@ pub struct Engine {
 pub struct Limits {
     /// Linear memory, in bytes, all memories together.
     pub memory_bytes: Option<u64>,
-    /// Elements of tables, each.
+    /// Elements of tables, all together.
     pub table_elements: Option<u64>,
     /// The wasm stack, in bytes.
     pub stack_bytes: Option<u64>,
+    /// Open descriptors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
     /// Wall-clock time, in nanoseconds.
     pub timeout_ns: Option<u64>,
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 use timecraft_runtime::{
     Cause, End, Interrupter, Limits, Options, Recording, Report, Source, trace, wasi,
 };
@@ -31,10 +31,11 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     let source = Source::read(&module)?;
 
     let interrupter = Interrupter::new()?;
-    let signals = interrupt_on_signals(&interrupter)?;
+    interrupt_on_signals(&interrupter)?;
     outlive_large_files()?;
+    printer.never_hold(&interrupter);
     let registry = Registry::at(&config.registry.path);
-    let mut options = Options::new(&source, interrupter);
+    let mut options = Options::new(&source, interrupter.clone());
     options.args = guest_args(&args.command);
     options.environment = environment(&args);
     options.directories = directories(&args);
@@ -42,7 +43,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     options.cache = Some(config.cache.path.join("modules"));
     options.limits = limits(&args);
     options.timeout = args.timeout;
-    options.trace = args.trace.then(|| trace_to_stderr(printer));
+    options.trace = args.trace.then(|| trace_to_stderr(printer, &interrupter));
     let mut id_file = None;
     if !args.fly_blind {
         // Opened before anything happens: a file that cannot be written is said at once.
@@ -68,9 +69,8 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
             })),
         });
     }
-    let report = timecraft_runtime::run(options);
-    signals.close();
-    Ok(conclude(printer, &report?))
+    let report = timecraft_runtime::run(options)?;
+    Ok(conclude(printer, &report))
 }
 
 /// The guest's first argument is its module as it was typed, as a shell would have it.
@@ -109,7 +109,9 @@ fn limits(args: &Run) -> Limits {
     let defaults = Limits::default();
     Limits {
         memory_bytes: args.max_memory.map_or(defaults.memory_bytes, |m| m.0),
-        ..defaults
+        table_elements: args.max_table_elements.unwrap_or(defaults.table_elements),
+        stack_bytes: args.max_stack.map_or(defaults.stack_bytes, |s| s.0),
+        open_files: args.max_open_files,
     }
 }
 
@@ -130,14 +132,14 @@ fn log_options(args: &Run) -> LogOptions {
 }
 
 /// The first signal ends the guest, and its log is sealed; the second ends this process, whatever
-/// it is in, as does a first that comes before the guest has started.
-fn interrupt_on_signals(interrupter: &Interrupter) -> Result<Handle, Error> {
+/// it is in, as does a first that comes before the guest has started. Signals are watched for until
+/// this process is over: what it says at the end may wait for a reader, too.
+fn interrupt_on_signals(interrupter: &Interrupter) -> Result<(), Error> {
     let failed = |source| Error::System {
         doing: "watch for signals",
         source,
     };
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
-    let handle = signals.handle();
     let interrupter = interrupter.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -152,7 +154,7 @@ fn interrupt_on_signals(interrupter: &Interrupter) -> Result<Handle, Error> {
             }
         })
         .map_err(failed)?;
-    Ok(handle)
+    Ok(())
 }
 
 /// A guest that makes a file larger than this process may gets an error for it, as from a full disk. By
@@ -168,12 +170,13 @@ fn outlive_large_files() -> Result<(), Error> {
 
 /// A line for each call, as strace has it: time since the start, the call, what it returned, how
 /// long it took.
-fn trace_to_stderr(printer: &Printer) -> trace::Sink {
+fn trace_to_stderr(printer: &Printer, interrupter: &Interrupter) -> trace::Sink {
     let (dim, plain) = if printer.colors() {
         ("\x1b[2m", "\x1b[0m")
     } else {
         ("", "")
     };
+    let mut output = wasi::Output::stderr(interrupter);
     let mut line = Vec::new();
     Box::new(move |record: &Record<'_>| {
         let start = record.start.0;
@@ -189,7 +192,7 @@ fn trace_to_stderr(printer: &Printer) -> trace::Sink {
             micros / 1_000_000,
             micros % 1_000_000,
         );
-        let _ = std::io::stderr().write_all(&line);
+        let _ = output.write_all(&line);
     })
 }
 
@@ -219,6 +222,12 @@ fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
             printer.note(&printer.hint(&format!(
                 "the guest was refused {}; {} grants it",
                 missing.resource, missing.flag
+            )));
+        }
+        for reached in &report.limits_reached {
+            printer.note(&printer.hint(&format!(
+                "the guest came up against the limit of {}; {} raises it",
+                reached.limit, reached.flag
             )));
         }
     }

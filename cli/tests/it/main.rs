@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod endings;
 #[cfg(feature = "sql")]
 mod live;
 #[cfg(feature = "sql")]
@@ -11,6 +12,7 @@ mod readme;
 #[cfg(all(feature = "sql", feature = "real-guests"))]
 mod real_guests;
 mod run;
+mod sandbox;
 #[cfg(feature = "sql")]
 mod shell;
 mod signals;

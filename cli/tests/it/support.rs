@@ -69,8 +69,19 @@ impl Dir {
 
     pub fn cmd<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Cmd<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_timecraft"));
+        command.args(args);
+        self.here(command)
+    }
+
+    /// A script of the shell in which `"$0" "$@"` is the binary with the arguments to come.
+    pub fn shell(&self, script: &str) -> Cmd<'_> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_timecraft")]);
+        self.here(command)
+    }
+
+    fn here(&self, mut command: Command) -> Cmd<'_> {
         command
-            .args(args)
             .current_dir(self.root.path())
             .env_clear()
             .env("HOME", self.path("home"))
@@ -104,7 +115,6 @@ impl Cmd<'_> {
     }
 
     /// Standard output goes here when it is spawned.
-    #[cfg(feature = "sql")]
     pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.stdout = Some(to.into());
         self
@@ -119,6 +129,12 @@ impl Cmd<'_> {
     #[cfg(feature = "sql")]
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(text.into());
+        self
+    }
+
+    /// Standard input is this.
+    pub fn stdin_from(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
         self
     }
 

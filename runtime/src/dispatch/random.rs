@@ -127,6 +127,7 @@ fn guest(folder: &TempDir, said: &Arc<Mutex<Said>>) -> Guest {
             read_only: false,
         }],
         wakeup: Wakeup::new().unwrap(),
+        max_descriptors: 1024,
     });
     let said = Arc::clone(said);
     let sink = move |r: &Record<'_>| {

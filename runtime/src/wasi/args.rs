@@ -3,6 +3,10 @@
 use super::Outcome;
 use crate::memory::{GuestMemory, aligned};
 
+/// The most bytes that the arguments may take, and the environment: more than a process gets on
+/// Linux. The guest copies them, and so does the log.
+pub(super) const MAX_STRINGS: usize = 8 << 20;
+
 /// Strings that the guest reads as an array of pointers into one block.
 pub(super) struct Strings {
     /// Where each string starts in the block.
@@ -15,18 +19,17 @@ impl Strings {
     /// Lays the strings out.
     ///
     /// # Errors
-    /// If there are more bytes than 32-bit addresses.
-    pub fn new(
-        strings: impl IntoIterator<Item = Vec<u8>>,
-    ) -> Result<Strings, std::num::TryFromIntError> {
+    /// How many bytes they take, if that is more than [`MAX_STRINGS`].
+    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Strings, usize> {
         let (mut starts, mut block) = (Vec::new(), Vec::new());
         for string in strings {
-            starts.push(u32::try_from(block.len())?);
+            starts.push(super::low(block.len() as u64));
             block.extend(string);
             block.push(0);
         }
-        u32::try_from(block.len())?;
-        u32::try_from(starts.len())?;
+        if block.len() > MAX_STRINGS {
+            return Err(block.len());
+        }
         Ok(Strings { starts, block })
     }
 
@@ -58,6 +61,7 @@ impl Strings {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::*;
     use crate::wasi::function::*;
     use crate::wasi::testing::{Guest, trapped};
 
@@ -73,6 +77,13 @@ mod tests {
         assert_eq!((guest.u32(0), guest.u32(4)), (1, 7));
         guest.ok(ENVIRON_GET, &[8, 200]);
         assert_eq!(guest.bytes(200, 7), b"HOME=/\0");
+    }
+
+    #[test]
+    fn strings_are_limited() {
+        let strings = |n| Strings::new([vec![b'x'; n], vec![]]).map(drop);
+        assert_eq!(strings(MAX_STRINGS - 2), Ok(()));
+        assert_eq!(strings(MAX_STRINGS - 1), Err(MAX_STRINGS + 1));
     }
 
     #[test]

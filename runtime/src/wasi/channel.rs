@@ -8,8 +8,8 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno as HostErrno;
+use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs};
+use rustix::io::{Errno as HostErrno, ReadWriteFlags};
 
 use super::Stop;
 use super::errno::Errno;
@@ -18,6 +18,9 @@ use crate::wakeup::Wakeup;
 /// As much as a pipe takes without waiting once it says that it is writable: POSIX's `PIPE_BUF`
 /// on Linux, in bytes.
 const PIPE_BUF: usize = 4096;
+
+/// For `preadv2` and `pwritev2`: at the current position, as a stream has none.
+const CURRENT_POSITION: u64 = u64::MAX;
 
 /// A stream of bytes or a file.
 pub(super) struct Channel {
@@ -47,8 +50,9 @@ enum Readiness {
     /// non-blocking mode. It is for reading and writing only: a pipe tells only those who had it
     /// open that its writers are gone.
     Reopened(OwnedFd),
-    /// The descriptor is shared, in blocking mode, and cannot be opened again: ask before each
-    /// operation, and do not offer more than surely fits.
+    /// The descriptor is shared, in blocking mode, and cannot be opened again: ask the kernel for
+    /// an operation that does not wait. Where it has none for the file, ask before each operation,
+    /// and do not offer more than surely fits.
     Ask,
 }
 
@@ -90,6 +94,9 @@ impl Channel {
         let fd = handle.as_fd();
         let file_type = rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let readiness = match file_type {
+            // Some of /proc call themselves regular and wait all the same, such as `/proc/kmsg`.
+            // They are not opened again, since the position is shared.
+            Ok(FileType::RegularFile) if is_of_proc(fd) => Readiness::Ask,
             Ok(FileType::RegularFile | FileType::BlockDevice | FileType::Directory) => {
                 Readiness::Always
             }
@@ -125,11 +132,18 @@ impl Channel {
         if slices.is_empty() && !self.never_waits() {
             return Ok(0);
         }
-        if matches!(self.readiness, Readiness::Ask) {
-            self.wait(PollFlags::IN, patience, wakeup)?;
-        }
         loop {
-            match rustix::io::readv(self.io(), slices) {
+            let result = match self.readiness {
+                Readiness::Ask => match read_without_waiting(self.io(), slices) {
+                    Err(HostErrno::OPNOTSUPP | HostErrno::NOSYS) => {
+                        self.wait(PollFlags::IN, patience, wakeup)?;
+                        rustix::io::readv(self.io(), slices)
+                    }
+                    result => result,
+                },
+                _ => rustix::io::readv(self.io(), slices),
+            };
+            match result {
                 Ok(0) if patience == Patience::Wait && self.awaits_writer()? => {}
                 Ok(n) => return Ok(n),
                 Err(HostErrno::INTR) if wakeup.is_set() => return Err(Stop::Interrupted),
@@ -179,12 +193,16 @@ impl Channel {
         wakeup: &Wakeup,
     ) -> Result<usize, Stop> {
         loop {
-            let result = if matches!(self.readiness, Readiness::Ask) {
-                self.wait(PollFlags::OUT, patience, wakeup)?;
-                let first = slices.first().map_or(&[][..], |slice| slice);
-                rustix::io::write(self.io(), &first[..first.len().min(PIPE_BUF)])
-            } else {
-                rustix::io::writev(self.io(), slices)
+            let result = match self.readiness {
+                Readiness::Ask => match write_without_waiting(self.io(), slices) {
+                    Err(HostErrno::OPNOTSUPP | HostErrno::NOSYS) => {
+                        self.wait(PollFlags::OUT, patience, wakeup)?;
+                        let first = slices.first().map_or(&[][..], |slice| slice);
+                        rustix::io::write(self.io(), &first[..first.len().min(PIPE_BUF)])
+                    }
+                    result => result,
+                },
+                _ => rustix::io::writev(self.io(), slices),
             };
             match result {
                 Ok(n) => return Ok(n),
@@ -236,6 +254,26 @@ impl Channel {
         rustix::event::poll(&mut fds, Some(&no_time))?;
         Ok(fds[0].revents())
     }
+}
+
+/// Reads what is there, whatever the descriptor's mode: `EAGAIN` where nothing is. Not every kind
+/// of file can do it.
+fn read_without_waiting(
+    fd: BorrowedFd<'_>,
+    slices: &mut [IoSliceMut<'_>],
+) -> Result<usize, HostErrno> {
+    rustix::io::preadv2(fd, slices, CURRENT_POSITION, ReadWriteFlags::NOWAIT)
+}
+
+/// Writes what fits, whatever the descriptor's mode: `EAGAIN` where nothing does. Not every kind of
+/// file can do it.
+fn write_without_waiting(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<usize, HostErrno> {
+    rustix::io::pwritev2(fd, slices, CURRENT_POSITION, ReadWriteFlags::NOWAIT)
+}
+
+/// Whether the file is one of `/proc`, which are made when they are read and have no size.
+pub(super) fn is_of_proc(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
 }
 
 #[cfg(test)]
@@ -327,5 +365,81 @@ mod tests {
         }
         let events = channel.poll_now(PollFlags::IN).unwrap();
         assert!(events.contains(PollFlags::HUP), "{events:?}");
+    }
+
+    /// Others write to the pipe as well, and each time that it says it has room they may be first.
+    #[test]
+    fn a_shared_pipe_that_others_fill_holds_nobody() {
+        let wakeup = Wakeup::new().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let rival = write.try_clone().unwrap();
+        let channel = channel(write, OFlags::WRONLY, Some(Readiness::Ask));
+        let data = vec![7; 1 << 20];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Until the reader is gone.
+                while rustix::io::write(&rival, &[1; 4096]).is_ok() {}
+            });
+            let waker = wakeup.clone();
+            let reading = scope.spawn(move || {
+                for _ in 0..2000 {
+                    rustix::io::read(&read, &mut [0; 4096]).unwrap();
+                }
+                waker.wake();
+                read
+            });
+            let end = loop {
+                let (_, end) = channel.write(&mut [IoSlice::new(&data)], Patience::Wait, &wakeup);
+                if end.is_err() {
+                    break end;
+                }
+            };
+            assert!(matches!(end, Err(Stop::Interrupted)));
+            drop(reading.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_opened_again_is_asked() {
+        let wakeup = Wakeup::new().unwrap();
+        let (here, there) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+            rustix::net::SocketFlags::empty(),
+            None,
+        )
+        .unwrap();
+        let channel = Channel::shared(Handle::Own(here), OFlags::WRONLY);
+        assert!(matches!(channel.readiness, Readiness::Ask));
+        let data = vec![7; 1 << 20];
+        let (n, end) = channel.write(&mut [IoSlice::new(&data)], Patience::None, &wakeup);
+        assert!(end.is_ok() && n > 0 && n < data.len());
+        std::thread::scope(|scope| {
+            scope.spawn(|| wakeup.wake());
+            let (_, end) = channel.write(&mut [IoSlice::new(&data)], Patience::Wait, &wakeup);
+            assert!(matches!(end, Err(Stop::Interrupted)));
+        });
+        drop(there);
+    }
+
+    /// A file that says it is regular, and may wait all the same.
+    #[test]
+    fn a_file_of_proc_is_asked_and_read_to_its_end() {
+        let wakeup = Wakeup::new().unwrap();
+        let file = std::fs::File::open("/proc/self/mounts").unwrap();
+        let channel = Channel::shared(Handle::Own(file.into()), OFlags::RDONLY);
+        assert!(matches!(channel.readiness, Readiness::Ask));
+        let mut read = Vec::new();
+        let mut buffer = [0; 100];
+        loop {
+            let slices = &mut [IoSliceMut::new(&mut buffer)];
+            match channel.read(slices, Patience::Wait, &wakeup).unwrap() {
+                0 => break,
+                n => read.extend_from_slice(&buffer[..n]),
+            }
+        }
+        assert_eq!(read, std::fs::read("/proc/self/mounts").unwrap());
+        let file = tempfile::tempfile().unwrap();
+        assert!(Channel::shared(Handle::Own(file.into()), OFlags::RDONLY).never_waits());
     }
 }

@@ -77,7 +77,8 @@ impl Wasi {
     ) -> Outcome {
         memory.slice(buffer, length)?;
         if length > MAX_WHOLE {
-            return Err(Errno::INVAL.into());
+            let why = format!("random_get of {length} bytes, and the limit is {MAX_WHOLE} a call");
+            return Err(Stop::Because(Errno::INVAL, why));
         }
         let end = buffer + length;
         let mut at = buffer;

@@ -8,17 +8,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
-use rustix::process::{Resource, getrlimit};
 
+use super::Stop;
 use super::abi::{Filetype, fdflags};
 use super::channel::{Channel, Patience};
 use super::errno::Errno;
 use super::grants::Grant;
-
-/// The most descriptors that a guest may have open.
-const MAX_DESCRIPTORS: usize = 65_536;
-/// How many of the host's descriptors are not for the guest: the log needs some, to the end.
-const RESERVED: u64 = 64;
+use crate::limits::LimitReached;
 
 /// What a descriptor stands for.
 pub(super) enum Descriptor {
@@ -71,33 +67,10 @@ pub(super) struct Directory {
 
 /// The table.
 pub(super) struct Descriptors {
+    /// The most that may be open.
+    limit: usize,
     table: Vec<Option<Descriptor>>,
     free: BTreeSet<u32>,
-    /// How many of the host's descriptors stand behind it, at most.
-    taken: usize,
-    /// How many may.
-    most: usize,
-}
-
-impl Descriptor {
-    /// How many of the host's descriptors it takes, at most.
-    fn cost(&self) -> usize {
-        match self {
-            Descriptor::Stdio(_) | Descriptor::File(_) => 1,
-            // Another one once it is listed.
-            Descriptor::Directory(_) => MOST_COST,
-        }
-    }
-}
-
-/// The most that a descriptor costs.
-const MOST_COST: usize = 2;
-
-/// How many of the host's descriptors may stand behind the guest's, in a process that may have
-/// `limit`.
-fn most(limit: Option<u64>) -> usize {
-    let most = limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED));
-    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 fn patience(flags: u16) -> Patience {
@@ -109,13 +82,12 @@ fn patience(flags: u16) -> Patience {
 }
 
 impl Descriptors {
-    /// An empty table, as large as the limits of this process allow.
-    pub fn new() -> Descriptors {
+    /// An empty table for so many.
+    pub fn new(limit: usize) -> Descriptors {
         Descriptors {
+            limit,
             table: Vec::new(),
             free: BTreeSet::new(),
-            taken: 0,
-            most: most(getrlimit(Resource::Nofile).current),
         }
     }
 
@@ -172,29 +144,24 @@ impl Descriptors {
     }
 
     /// Gives a descriptor the lowest free number.
-    pub fn push(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
-        let cost = descriptor.cost();
-        if self.taken + cost > self.most {
-            return Err(Errno::MFILE);
-        }
+    pub fn push(&mut self, descriptor: Descriptor) -> Result<u32, Stop> {
+        self.room()?;
         if let Some(fd) = self.free.pop_first() {
             self.table[fd as usize] = Some(descriptor);
-            self.taken += cost;
             return Ok(fd);
-        }
-        if self.table.len() >= MAX_DESCRIPTORS {
-            return Err(Errno::MFILE);
         }
         let fd = u32::try_from(self.table.len()).map_err(|_| Errno::MFILE)?;
         self.table.push(Some(descriptor));
-        self.taken += cost;
         Ok(fd)
     }
 
-    /// Whether [`Descriptors::push`] might refuse one.
-    pub fn full(&self) -> bool {
-        let no_number = self.free.is_empty() && self.table.len() >= MAX_DESCRIPTORS;
-        no_number || self.taken + MOST_COST > self.most
+    /// Refuses where [`Descriptors::push`] would find no number.
+    pub fn room(&self) -> Result<(), Stop> {
+        if self.free.is_empty() && self.table.len() >= self.limit {
+            let limit = LimitReached::open_files(self.limit);
+            return Err(Stop::Limit(Errno::MFILE, Box::new(limit)));
+        }
+        Ok(())
     }
 
     /// Takes a descriptor out; dropping it closes it.
@@ -202,7 +169,6 @@ impl Descriptors {
         let slot = self.table.get_mut(fd as usize).ok_or(Errno::BADF)?;
         let descriptor = slot.take().ok_or(Errno::BADF)?;
         self.free.insert(fd);
-        self.taken -= descriptor.cost();
         Ok(descriptor)
     }
 
@@ -211,10 +177,7 @@ impl Descriptors {
         self.get(to)?;
         self.get(from)?;
         if from != to {
-            drop(self.remove(to)?);
             let moved = self.remove(from)?;
-            self.taken += moved.cost();
-            self.free.remove(&to);
             self.table[to as usize] = Some(moved);
         }
         Ok(())
@@ -231,57 +194,34 @@ mod tests {
     use super::*;
     use crate::wasi::channel::Handle;
 
-    /// Descriptors behind which one of the host stands, so that there can be many.
-    fn stdio() -> impl Fn() -> Descriptor {
+    #[test]
+    fn there_are_only_so_many_numbers() {
+        // One host descriptor stands behind all, which the host allows more easily.
         let file: &'static std::fs::File = Box::leak(Box::new(tempfile::tempfile().unwrap()));
-        || {
+        let descriptor = || {
             Descriptor::Stdio(Stdio {
                 channel: Channel::shared(Handle::Inherited(file.as_fd()), OFlags::RDONLY),
                 direction: Direction::In,
                 filetype: Filetype::Unknown,
                 flags: 0,
             })
+        };
+        let mut table = Descriptors::new(100);
+        for fd in 0..100 {
+            assert_eq!(table.push(descriptor()).unwrap(), fd);
         }
-    }
-
-    fn table(limit: Option<u64>) -> Descriptors {
-        Descriptors {
-            most: most(limit),
-            ..Descriptors::new()
-        }
-    }
-
-    #[test]
-    fn there_are_only_so_many_numbers() {
-        let (descriptor, mut table) = (stdio(), table(None));
-        for fd in 0..65_536 {
-            assert!(!table.full());
-            assert_eq!(table.push(descriptor()), Ok(fd));
-        }
-        assert!(table.full());
-        assert_eq!(table.push(descriptor()), Err(Errno::MFILE));
-        for fd in [40_000, 7] {
+        let Err(Stop::Limit(Errno::MFILE, limit)) = table.push(descriptor()) else {
+            panic!("the limit is {:?}", table.limit)
+        };
+        assert_eq!(
+            limit.to_string(),
+            "the limit of 100 open descriptors (--max-open-files)"
+        );
+        for fd in [40, 7] {
             table.remove(fd).unwrap();
         }
-        assert_eq!(table.push(descriptor()), Ok(7));
-        assert_eq!(table.push(descriptor()), Ok(40_000));
-    }
-
-    #[test]
-    fn a_guest_does_not_take_the_hosts_last_descriptors() {
-        let (descriptor, mut table) = (stdio(), table(Some(70)));
-        for fd in 0..5 {
-            assert!(!table.full());
-            assert_eq!(table.push(descriptor()), Ok(fd));
-        }
-        assert!(table.full(), "a directory would not fit");
-        table.renumber(4, 0).unwrap();
-        assert!(!table.full());
-        assert_eq!(table.push(descriptor()), Ok(4));
-        assert_eq!(table.push(descriptor()), Ok(5));
-        assert_eq!(table.push(descriptor()), Err(Errno::MFILE));
-        table.remove(0).unwrap();
-        assert_eq!(table.push(descriptor()), Ok(0));
-        assert_eq!(most(Some(10)), 0);
+        assert_eq!(table.push(descriptor()).unwrap(), 7);
+        assert_eq!(table.push(descriptor()).unwrap(), 40);
+        assert!(table.room().is_err());
     }
 }

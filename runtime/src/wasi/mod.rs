@@ -22,8 +22,11 @@ mod file;
 mod function;
 mod grants;
 mod open;
+mod output;
 mod path;
 mod poll;
+#[cfg(test)]
+mod races;
 mod sock;
 mod stat;
 #[cfg(test)]
@@ -39,12 +42,14 @@ use timecraft_segment::ids::FunctionId;
 
 pub use self::errno::Errno;
 pub use self::grants::MissingGrant;
+pub use self::output::Output;
 
 use self::abi::Filetype;
 use self::args::Strings;
 use self::channel::{Channel, Handle};
 use self::descriptors::{Descriptor, Descriptors, Direction, Directory as OpenDirectory, Stdio};
 use self::grants::{Access, Grant, MissingGrants, Refusal};
+use crate::limits::LimitReached;
 use crate::memory::{Fault, GuestMemory};
 use crate::wakeup::Wakeup;
 
@@ -56,6 +61,8 @@ pub struct Config {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The directories, preopened from descriptor 3 on.
     pub directories: Vec<Directory>,
+    /// The most descriptors that it may have open.
+    pub max_descriptors: u32,
     /// What ends every call that waits.
     pub wakeup: Wakeup,
 }
@@ -85,13 +92,25 @@ pub enum SetupError {
         source: std::io::Error,
     },
     /// There are more directories than descriptors.
-    #[error("too many directories")]
-    TooManyDirectories,
-    /// The arguments or the environment are larger than a guest can address.
-    #[error("the {what} need more than the 4 GiB that a guest can address")]
+    #[error(
+        "the standard streams and {directories} directories are more than the limit of {limit} open descriptors"
+    )]
+    TooManyDirectories {
+        /// How many the guest should start with.
+        directories: usize,
+        /// How many descriptors it may have.
+        limit: u32,
+    },
+    /// The arguments or the environment are too large.
+    #[error(
+        "the guest's {what} takes {bytes} bytes, and the limit is {}",
+        args::MAX_STRINGS
+    )]
     TooLarge {
-        /// `arguments` or `environment`.
+        /// `command line` or `environment`.
         what: &'static str,
+        /// How many bytes it takes.
+        bytes: usize,
     },
 }
 
@@ -113,6 +132,10 @@ pub enum Flow {
 enum Stop {
     Errno(Errno),
     Refused(Box<Refusal>),
+    /// A limit refuses the call.
+    Limit(Errno, Box<LimitReached>),
+    /// An errno, and why, which the guest never sees.
+    Because(Errno, String),
     Fault(Fault),
     Interrupted,
     Exit(i32),
@@ -153,6 +176,7 @@ pub struct Wasi {
     descriptors: Descriptors,
     preopens: Vec<(u32, String)>,
     missing: MissingGrants,
+    limit_reached: Option<LimitReached>,
     wakeup: Wakeup,
     /// The host's monotonic clock when the process started, in nanoseconds.
     started: u64,
@@ -177,11 +201,13 @@ impl Wasi {
         config: Config,
         [stdin, stdout, stderr]: [Handle; 3],
     ) -> Result<Wasi, SetupError> {
-        let mut descriptors = Descriptors::new();
+        let limit = config.max_descriptors;
+        let directories = config.directories.len();
+        let mut descriptors = Descriptors::new(limit as usize);
         let mut push = |d| {
             descriptors
                 .push(d)
-                .map_err(|_| SetupError::TooManyDirectories)
+                .map_err(|_| SetupError::TooManyDirectories { directories, limit })
         };
         push(standard_stream(stdin, Direction::In))?;
         push(standard_stream(stdout, Direction::Out))?;
@@ -221,17 +247,18 @@ impl Wasi {
             }))?;
             preopens.push((fd, guest));
         }
-        let too_large = |what| move |_| SetupError::TooLarge { what };
+        let too_large = |what| move |bytes| SetupError::TooLarge { what, bytes };
         let variables = config
             .environment
             .into_iter()
             .map(|(name, value)| [name, value].join(&b'='));
         Ok(Wasi {
-            args: Strings::new(config.args).map_err(too_large("arguments"))?,
+            args: Strings::new(config.args).map_err(too_large("command line"))?,
             environment: Strings::new(variables).map_err(too_large("environment"))?,
             descriptors,
             preopens,
             missing: MissingGrants::default(),
+            limit_reached: None,
             wakeup: config.wakeup,
             started: clock::monotonic(),
         })
@@ -247,6 +274,12 @@ impl Wasi {
     #[must_use]
     pub fn missing_grants(&self) -> &[MissingGrant] {
         self.missing.as_slice()
+    }
+
+    /// The limit that refused it a descriptor, if one did.
+    #[must_use]
+    pub fn limit_reached(&self) -> Option<&LimitReached> {
+        self.limit_reached.as_ref()
     }
 
     /// Does what the function does. `args` are the guest's, 32-bit ones zero-extended.
@@ -270,6 +303,15 @@ impl Wasi {
                 let Refusal { errno, missing } = *refusal;
                 memory.note(&format!("not granted: {}", missing.resource));
                 self.missing.add(missing);
+                Flow::Return(u16::from(errno).into())
+            }
+            Stop::Limit(errno, limit) => {
+                memory.note(&limit.to_string());
+                self.limit_reached = Some(*limit);
+                Flow::Return(u16::from(errno).into())
+            }
+            Stop::Because(errno, why) => {
+                memory.note(&why);
                 Flow::Return(u16::from(errno).into())
             }
             Stop::Fault(fault) => Flow::Trap(fault.to_string()),
@@ -389,6 +431,29 @@ mod tests {
     }
 
     #[test]
+    fn too_many_directories_are_told_with_the_limit() {
+        let directory = Directory {
+            host: "/".into(),
+            guest: "/".to_owned(),
+            read_only: true,
+        };
+        let start = |directories| {
+            Wasi::new(Config {
+                args: vec![],
+                environment: vec![],
+                directories: vec![directory.clone(); directories],
+                max_descriptors: 10,
+                wakeup: Wakeup::new().unwrap(),
+            })
+        };
+        assert!(start(7).is_ok());
+        assert_eq!(
+            start(8).err().unwrap().to_string(),
+            "the standard streams and 8 directories are more than the limit of 10 open descriptors"
+        );
+    }
+
+    #[test]
     fn a_directory_that_is_not_there_is_named() {
         let directory = Directory {
             host: "/no/such".into(),
@@ -400,6 +465,7 @@ mod tests {
             args: vec![],
             environment: vec![],
             directories: vec![directory],
+            max_descriptors: 10,
             wakeup,
         };
         let error = Wasi::new(config).err().unwrap();

@@ -3,15 +3,19 @@
 //! The host opens everything in non-blocking mode, so that no FIFO or device holds the guest where
 //! the wakeup does not reach it; whether the guest waits is the channel's business.
 
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, OFlags, Stat, readlink};
 
 use super::abi::{self, fdflags, oflags, rights};
-use super::channel::Channel;
+use super::channel::{Channel, is_of_proc};
 use super::descriptors::{Descriptor, Directory, File};
 use super::errno::Errno;
 use super::path::{follow, text};
@@ -107,9 +111,7 @@ impl Wasi {
         if opening.writes() {
             directory.grant.writable(path)?;
         }
-        if self.descriptors.full() {
-            return Err(Errno::MFILE.into());
-        }
+        self.descriptors.room()?;
         let opened = self.open(directory, path, &opening)?;
         let fd = self.descriptors.push(opened)?;
         Ok(memory.write_u32(out, fd)?)
@@ -136,7 +138,12 @@ impl Wasi {
             }
         };
         let grant = Arc::clone(&directory.grant);
-        let file_type = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        let stat = rustix::fs::fstat(&file)?;
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        if file_type == FileType::RegularFile && is_of_this_process(file.as_fd(), &stat) {
+            let why = "a file of the host's own process, which no directory grants".to_owned();
+            return Err(Stop::Because(Errno::PERM, why));
+        }
         if file_type == FileType::Directory {
             let dir = Dir::from_std_file(file);
             let flags = opening.fdflags;
@@ -175,6 +182,25 @@ impl Wasi {
 fn is_fifo(directory: &Directory, path: &str, follow: FollowSymlinks) -> bool {
     let stat = directory.locate(path, follow).map(rustix::fs::fstat);
     matches!(stat, Ok(Ok(stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
+/// Whether that is a file of `/proc` about this very process: its memory and its environment are the
+/// host's, also where `/proc` was granted or lies beneath what was.
+fn is_of_this_process(file: BorrowedFd<'_>, stat: &Stat) -> bool {
+    // Files of /proc have no size, so others cost no call.
+    if stat.st_size != 0 || !is_of_proc(file) {
+        return false;
+    }
+    let Ok(path) = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()) else {
+        // Nobody can tell which process it is about.
+        return true;
+    };
+    // A process is known by the number of each of its threads.
+    let threads = Path::new("/proc/self/task");
+    path.to_bytes()
+        .split(|b| *b == b'/')
+        .filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit))
+        .any(|name| threads.join(OsStr::from_bytes(name)).exists())
 }
 
 #[cfg(test)]

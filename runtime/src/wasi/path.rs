@@ -27,7 +27,8 @@ pub(super) fn text<'m>(
 ) -> Result<&'m str, Stop> {
     let bytes = memory.slice(address, length)?;
     if bytes.len() > MAX_PATH {
-        return Err(Errno::NAMETOOLONG.into());
+        let why = format!("a path of {length} bytes, and the limit is {MAX_PATH}");
+        return Err(Stop::Because(Errno::NAMETOOLONG, why));
     }
     Ok(std::str::from_utf8(bytes).map_err(|_| Errno::ILSEQ)?)
 }

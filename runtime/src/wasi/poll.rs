@@ -11,12 +11,16 @@ use super::clock::{self, MONOTONIC, REALTIME};
 use super::descriptors::{Descriptors, Direction};
 use super::errno::Errno;
 use super::{Outcome, Stop, Wasi, low};
-use crate::memory::{GuestMemory, MAX_TRANSFER, aligned, u16_at, u32_at, u64_at};
+use crate::memory::{GuestMemory, aligned, u16_at, u32_at, u64_at};
 
 /// The size of a `subscription` in bytes.
 const SUBSCRIPTION_SIZE: usize = 48;
 /// The size of an `event` in bytes.
 const EVENT_SIZE: usize = 32;
+
+/// The most subscriptions that one call looks at. More than there can be descriptors help nobody,
+/// and the host holds all of them while it waits.
+const MAX_SUBSCRIPTIONS: u64 = 65_536;
 
 /// `subclockflags`: the timeout is a time and not a duration.
 const ABSTIME: u16 = 1 << 0;
@@ -60,9 +64,9 @@ impl Wasi {
         aligned(subscriptions, 8)?;
         aligned(events, 8)?;
         let asked = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE as u64)?;
-        // Far more than a guest has descriptors; the host's memory stays bounded.
-        if asked.len() > MAX_TRANSFER {
-            return Err(Errno::INVAL.into());
+        if count > MAX_SUBSCRIPTIONS {
+            let why = format!("{count} subscriptions, and the limit is {MAX_SUBSCRIPTIONS} a call");
+            return Err(Stop::Because(Errno::INVAL, why));
         }
         let asked = || asked.chunks_exact(SUBSCRIPTION_SIZE);
 
@@ -364,6 +368,16 @@ mod tests {
         trapped(guest.call(POLL_ONEOFF, &[1028, 8192, 1, 0]));
         trapped(guest.call(POLL_ONEOFF, &[1024, 8192, 1 << 30, 0]));
         trapped(guest.call(POLL_ONEOFF, &[1024, 65_536, 1, 0]));
+    }
+
+    #[test]
+    fn subscriptions_are_limited() {
+        let mut guest = Guest::with_memory(8 << 20);
+        // Each is a clock that is due.
+        let (out, events) = (4, 4 << 20);
+        guest.ok(POLL_ONEOFF, &[4096, events, 65_536, out]);
+        assert_eq!(guest.u32(4), 65_536);
+        guest.fails(Errno::INVAL, POLL_ONEOFF, &[4096, events, 65_537, out]);
     }
 
     #[test]

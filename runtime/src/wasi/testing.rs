@@ -48,22 +48,37 @@ impl Guest {
         Guest::build(64 * 1024, false)
     }
 
+    /// One with another directory of the host as descriptor 5, with all rights.
+    pub fn with_directory(host: &str) -> Guest {
+        Guest::build_with(64 * 1024, true, Some(host))
+    }
+
     fn build(size: usize, directories: bool) -> Guest {
+        Guest::build_with(size, directories, None)
+    }
+
+    fn build_with(size: usize, directories: bool, more: Option<&str>) -> Guest {
         let (root, read_only) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let grant = |dir: &TempDir, guest: &str, read_only| Directory {
             host: dir.path().to_owned(),
             guest: guest.to_owned(),
             read_only,
         };
-        let directories = match directories {
+        let mut directories = match directories {
             true => vec![grant(&root, "/data", false), grant(&read_only, "/ro", true)],
             false => vec![],
         };
+        directories.extend(more.map(|host| Directory {
+            host: host.into(),
+            guest: host.to_owned(),
+            read_only: false,
+        }));
         let wakeup = Wakeup::new().unwrap();
         let config = Config {
             args: vec![b"guest".to_vec(), b"-v v".to_vec()],
             environment: vec![(b"HOME".to_vec(), b"/".to_vec())],
             directories,
+            max_descriptors: 1024,
             wakeup: wakeup.clone(),
         };
         let (read_in, stdin) = rustix::pipe::pipe().unwrap();

@@ -6,6 +6,7 @@ mod child;
 mod conformance;
 mod ends;
 mod hostile;
+mod limits;
 mod modules;
 mod records;
 mod script;
