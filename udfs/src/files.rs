@@ -91,12 +91,23 @@ pub enum Direction {
     Write,
 }
 
+impl Direction {
+    /// Its name in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Read => "read",
+            Direction::Write => "write",
+        }
+    }
+}
+
 /// Bytes that went from or to a file or a standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer<'a> {
     /// The number of the descriptor, in this call.
     pub fd: u32,
-    /// Its path; none where missing records hide what it is.
+    /// Its path; none where it is not known what it is: records are missing.
     pub path: Option<&'a str>,
     /// Which way.
     pub direction: Direction,
@@ -156,7 +167,7 @@ pub struct Files {
     open: BTreeMap<u32, Open>,
     /// What the process started with.
     initial: BTreeMap<u32, String>,
-    /// Whether there may be open descriptors that are not known.
+    /// Whether there may be open descriptors that are not known, which the next segment tells.
     lost: bool,
 }
 
@@ -339,11 +350,8 @@ impl Files {
         if facts.takes_path {
             return true;
         }
-        match fd(record, 0).map(|fd| self.open.get(&fd)) {
-            Some(Some(open)) => open.path.is_some(),
-            // It failed because there is no such descriptor, or there is one that is not known.
-            _ => self.lost || errno(record) != Some(0),
-        }
+        let open = fd(record, 0).and_then(|fd| self.open.get(&fd));
+        open.is_none_or(|open| open.path.is_some())
     }
 
     /// Notes that a call has named these descriptors, and how it failed.
@@ -435,10 +443,7 @@ impl Files {
             _ => Direction::Write,
         };
         let Some(open) = self.open.get_mut(&fd) else {
-            // A socket's, where all descriptors of files are known.
-            if !self.lost {
-                return Ok(());
-            }
+            // It is open, or the call would have failed.
             let position = facts.at.and_then(|at| record.args.get(at).copied());
             return give(Row::Transfer(Transfer {
                 fd,
@@ -498,6 +503,20 @@ pub fn payload<'a>(record: &Record<'a>, size: u64) -> Cow<'a, [u8]> {
         bytes.to_mut().extend_from_slice(piece);
     }
     bytes
+}
+
+/// The functions that give an [`Operation`], each with the operation's name.
+pub fn operations() -> impl Iterator<Item = (FunctionId, &'static str)> {
+    function::functions().filter_map(|row| Some((row.id, facts(row.id)?.operation?)))
+}
+
+/// The functions that give a [`Transfer`], each with its direction.
+pub fn transfers() -> impl Iterator<Item = (FunctionId, Direction)> {
+    function::functions().filter_map(|row| match facts(row.id)?.step {
+        Step::Read => Some((row.id, Direction::Read)),
+        Step::Write => Some((row.id, Direction::Write)),
+        _ => None,
+    })
 }
 
 /// What a record of a function can mean here.

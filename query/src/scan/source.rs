@@ -61,7 +61,7 @@ impl LogSource {
         target_partitions: usize,
         fetch: Option<usize>,
     ) -> LogSource {
-        let most = if scan.table.splits() {
+        let most = if scan.table.splits(&scan) {
             target_partitions
         } else {
             units.len()
@@ -131,9 +131,10 @@ fn work(run: &Run, scan: &Scan, out: &mut Output<'_>) -> Step {
                     continue;
                 };
                 out.metrics.units.add_matched(1);
-                if table.splits() {
-                    let chunks = table.split(&process, scan, out).into_iter();
-                    taken.split(chunks.map(|at| Unit::Item(Item::Chunk(Arc::clone(&process), at))));
+                if table.splits(scan) {
+                    let parts = table.split(&process, scan, out).into_iter();
+                    let item = |chunks| Item::Chunks(Arc::clone(&process), chunks);
+                    taken.split(parts.map(|chunks| Unit::Item(item(chunks))));
                     continue;
                 }
                 taken.close();

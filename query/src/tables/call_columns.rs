@@ -247,16 +247,7 @@ impl<'a> Reader<'a> {
         let failed = ReadError::process(self.process.process_id());
         self.calls = self.chunk.read(needs).map_err(failed)?;
         self.read = Some(needs);
-        let summary = self.chunk.summary();
-        let payload = if needs.has(Projection::PAYLOAD) {
-            summary.payload_bytes
-        } else {
-            0
-        };
-        let bytes = summary.calls_bytes + payload;
-        out.metrics
-            .bytes_read
-            .add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        out.metrics.count_bytes(self.chunk, needs);
         Ok(())
     }
 
@@ -419,11 +410,14 @@ fn at<T: Copy + Default>(values: &[T], row: u32) -> T {
     values.get(row as usize).copied().unwrap_or_default()
 }
 
-fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
+pub(super) fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
 }
 
 /// An array that takes views of `texts`, which all rows share.
-fn shared(texts: &StringViewArray, places: impl Iterator<Item = u32>) -> Result<ArrayRef> {
+pub(super) fn shared(
+    texts: &StringViewArray,
+    places: impl Iterator<Item = u32>,
+) -> Result<ArrayRef> {
     Ok(take(texts, &UInt32Array::from_iter_values(places), None)?)
 }

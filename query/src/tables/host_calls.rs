@@ -5,6 +5,8 @@
 //! columns made of the call section alone; then those that do; and only for the rows that are left
 //! are the columns made that were asked for. What a stage does not need is not decompressed.
 
+use std::ops::Range;
+
 use timecraft_segment::{Projection, Snapshot};
 
 use super::call_columns::{Call, Reader, needs};
@@ -34,7 +36,7 @@ impl Table for HostCalls {
         100_000
     }
 
-    fn splits(&self) -> bool {
+    fn splits(&self, _scan: &Scan) -> bool {
         true
     }
 
@@ -42,31 +44,18 @@ impl Table for HostCalls {
         needs(&[column]).has(Projection::PAYLOAD)
     }
 
-    fn split(&self, process: &Snapshot, scan: &Scan, out: &Output<'_>) -> Vec<usize> {
-        let chunks = process.chunks();
+    fn split(&self, process: &Snapshot, scan: &Scan, out: &Output<'_>) -> Vec<Range<usize>> {
         let keep = scan.pruner.keep(&Chunks::of(process));
-        let kept: Vec<usize> = (0..chunks.len()).filter(|&at| keep[at]).collect();
-        out.metrics.chunks.add_matched(kept.len());
-        out.metrics.chunks.add_pruned(chunks.len() - kept.len());
-        for segment in process.segments() {
-            let needed = kept.iter().any(|&at| {
-                let first = chunks[at].summary().first_offset;
-                segment.first_offset <= first && first <= segment.last_offset
-            });
-            if needed {
-                out.metrics.segments.add_matched(1);
-            } else {
-                out.metrics.segments.add_pruned(1);
-            }
-        }
-        kept
+        out.metrics.count_chunks(process, &keep);
+        let kept = (0..keep.len()).filter(|&at| keep[at]);
+        kept.map(|at| at..at + 1).collect()
     }
 
     fn read(&self, item: &Item, scan: &Scan, out: &mut Output<'_>) -> Step {
-        let Item::Chunk(process, at) = item else {
+        let Item::Chunks(process, chunks) = item else {
             return Ok(());
         };
-        let Some(chunk) = process.chunks().get(*at) else {
+        let Some(chunk) = process.chunks().get(chunks.start) else {
             return Ok(());
         };
         // A join may have learned since the process was opened which rows it wants.

@@ -196,7 +196,8 @@ fn only_what_moved_is_a_transfer() {
         read(4, &[b"waits"]).fails(6),
         read(4, &[b"breaks"]).fails(29),
         write(4, b"again", 0).fails(51),
-        write(9, b"a socket's, or nobody's", 3),
+        write(9, b"nobody's", 0).fails(8),
+        write(9, b"whose?", 6),
         write(4, b"trapped", 7).ends(Outcome::Trapped),
         read(4, &[b"asleep"]).ends(Outcome::InFlight),
         write(4, b"interrupted", 5).ends(Outcome::Interrupted),
@@ -208,8 +209,9 @@ fn only_what_moved_is_a_transfer() {
             "1 Write 1 stdout Some(0) 3 out",
             "2 Write 1 stdout Some(3) 3 put",
             "3 Read 0 stdin Some(0) 2 in",
-            "13 Write 4 /data/f Some(0) 5 inter",
-            "end file 6..14 4 /data/f RDWR 60..None 0/0 5/1 Some(29)",
+            "11 Write 9 - None 6 whose?",
+            "14 Write 4 /data/f Some(0) 5 inter",
+            "end file 6..15 4 /data/f RDWR 60..None 0/0 5/1 Some(29)",
         ]
     );
 }
@@ -286,7 +288,11 @@ fn a_segment_says_what_missing_records_hid() {
     assert!(lost.is_empty());
     files.found(&table);
     // Whether it appends is not known, so neither is where its writes go.
-    let expected = ["1 Read 4 /data/f None 1 f", "3 Write 4 /data/f None 1 g"];
+    let expected = [
+        "1 Read 4 /data/f None 1 f",
+        "3 Write 4 /data/f None 1 g",
+        "4 Read 8 - None 1 ?",
+    ];
     assert_eq!(follow(&mut files, &records), expected);
     // What is known is not overwritten.
     let before = files.clone();
