@@ -45,6 +45,15 @@ impl Descriptors {
         }
     }
 
+    /// The descriptors at the beginning of a segment, from the table that it opens with.
+    #[must_use]
+    pub fn at_segment(start: &ProcessStart, table: &[Descriptor]) -> Descriptors {
+        Descriptors {
+            paths: table.iter().map(|d| (d.fd, d.path.clone())).collect(),
+            ..Descriptors::at_start(start)
+        }
+    }
+
     /// The table, by number.
     #[must_use]
     pub fn table(&self) -> Vec<Descriptor> {

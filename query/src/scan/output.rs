@@ -67,13 +67,16 @@ impl Metrics {
         let kept = keep.iter().filter(|keep| **keep).count();
         self.chunks.add_matched(kept);
         self.chunks.add_pruned(keep.len() - kept);
+        self.count_segments(process, |at| keep.get(at) == Some(&true));
+    }
+
+    /// Counts the segments of a process, by whether a chunk in them is kept.
+    pub(crate) fn count_segments(&self, process: &Snapshot, is_kept: impl Fn(usize) -> bool) {
         let chunks = process.chunks();
         for segment in process.segments() {
-            let needed = keep.iter().zip(chunks).any(|(keep, chunk)| {
-                let first = chunk.summary().first_offset;
-                *keep && segment.first_offset <= first && first <= segment.last_offset
-            });
-            if needed {
+            let from = chunks.partition_point(|c| c.summary().first_offset < segment.first_offset);
+            let to = chunks.partition_point(|c| c.summary().first_offset <= segment.last_offset);
+            if (from..to).any(&is_kept) {
                 self.segments.add_matched(1);
             } else {
                 self.segments.add_pruned(1);

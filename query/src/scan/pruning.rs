@@ -177,12 +177,7 @@ pub(crate) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     pub(crate) fn of(process: &'a Snapshot) -> Chunks<'a> {
-        Chunks {
-            process_id: process.process_id().to_string(),
-            start: process.start().start_time,
-            chunks: process.chunks(),
-            name: |name| name,
-        }
+        Chunks::some(process, process.chunks())
     }
 
     /// The same for a table whose columns have other names; what a summary does not know of is empty.
@@ -190,12 +185,12 @@ impl<'a> Chunks<'a> {
         Chunks { name, ..self }
     }
 
-    /// One chunk of the process alone.
-    pub(crate) fn one(process: &Snapshot, chunk: &'a Chunk) -> Chunks<'a> {
+    /// Some chunks of the process alone.
+    pub(crate) fn some(process: &Snapshot, chunks: &'a [Chunk]) -> Chunks<'a> {
         Chunks {
             process_id: process.process_id().to_string(),
             start: process.start().start_time,
-            chunks: std::slice::from_ref(chunk),
+            chunks,
             name: |name| name,
         }
     }

@@ -102,7 +102,7 @@ impl LogSource {
 
     fn unit_name(&self) -> &'static str {
         match self.scan.table.rows_of() {
-            RowsOf::Processes => "processes",
+            RowsOf::Processes | RowsOf::Logs => "processes",
             RowsOf::Modules => "modules",
         }
     }
@@ -125,6 +125,12 @@ fn work(run: &Run, scan: &Scan, out: &mut Output<'_>) -> Step {
                 // A join may have learned since planning which processes it wants.
                 if scan.pruner.keep(&Keys::processes(&scan.schema, &[id])) == [false] {
                     out.metrics.units.add_pruned(1);
+                    continue;
+                }
+                if table.rows_of() == RowsOf::Logs {
+                    taken.close();
+                    out.metrics.units.add_matched(1);
+                    table.read(&Item::Log(id), scan, out)?;
                     continue;
                 }
                 let Some(process) = scan.pin.open(id)? else {

@@ -14,6 +14,8 @@ use timecraft_segment::{ModuleId, ProcessId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowsOf {
     Processes,
+    /// Processes whose logs the table opens itself, whatever their state.
+    Logs,
     Modules,
 }
 
@@ -30,6 +32,7 @@ pub(crate) enum Unit {
 #[derive(Clone)]
 pub(crate) enum Item {
     Process(Arc<Snapshot>),
+    Log(ProcessId),
     /// Some of a process's chunks, by their indices.
     Chunks(Arc<Snapshot>, Range<usize>),
     Module(ModuleId),

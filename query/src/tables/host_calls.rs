@@ -59,19 +59,22 @@ impl Table for HostCalls {
             return Ok(());
         };
         // A join may have learned since the process was opened which rows it wants.
-        if scan.pruner.learns() && scan.pruner.keep(&Chunks::one(process, chunk)) == [false] {
+        let alone = Chunks::some(process, std::slice::from_ref(chunk));
+        if scan.pruner.learns() && scan.pruner.keep(&alone) == [false] {
             out.metrics.chunks.subtract_matched(1);
             out.metrics.chunks.add_pruned(1);
             return Ok(());
         }
-        let mut reader = Reader::new(process, chunk);
+        let mut reader = Reader::new(process, chunk, &scan.pin);
         let stages = out.stages();
-        if stages.is_empty() {
-            reader.need(needs(&scan.projection), out)?;
+        if stages.is_empty() && !reader.need(needs(&scan.projection), out)? {
+            return Ok(());
         }
         let mut rows = None;
         for stage in stages.iter() {
-            reader.need(needs(&stage.columns), out)?;
+            if !reader.need(needs(&stage.columns), out)? {
+                return Ok(());
+            }
             let before = rows.take().unwrap_or_else(|| reader.rows());
             let passed = rows.insert(Vec::with_capacity(before.len()));
             for window in reader.windows(&before, scan.batch_size) {
@@ -88,7 +91,9 @@ impl Table for HostCalls {
                 return Ok(());
             }
         }
-        reader.need(needs(&scan.projection), out)?;
+        if !reader.need(needs(&scan.projection), out)? {
+            return Ok(());
+        }
         let rows = rows.unwrap_or_else(|| reader.rows());
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
