@@ -5,6 +5,8 @@
 
 mod config;
 #[cfg(feature = "sql")]
+mod files;
+#[cfg(feature = "sql")]
 mod live;
 #[cfg(feature = "sql")]
 mod readme;

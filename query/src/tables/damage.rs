@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use timecraft_segment::snapshot::Damage as Place;
-use timecraft_segment::{Error as SegmentError, Offset, ProcessId, Projection};
+use timecraft_segment::{Error as SegmentError, ProcessId, Projection};
 
 use crate::damage::unreadable;
 use crate::error::ReadError;
@@ -60,14 +60,17 @@ impl Table for Damage {
             Ok(process) => process,
             Err(SegmentError::NoLog { .. }) => {
                 return match unreadable(scan.pin.registry(), *id) {
-                    Some(damage) => emit(*id, &damage, out),
+                    Some(damage) => emit(*id, &damage, between(&damage), out),
                     None => Ok(()),
                 };
             }
-            Err(source) => return emit(*id, &found(*id, source, None)?, out),
+            Err(source) => {
+                let damage = found(*id, source)?;
+                return emit(*id, &damage, between(&damage), out);
+            }
         };
         for damage in process.damage() {
-            emit(*id, damage, out)?;
+            emit(*id, damage, between(damage), out)?;
         }
         for chunk in process.chunks() {
             out.check()?;
@@ -78,8 +81,9 @@ impl Table for Damage {
                 }
                 Err(source) => {
                     let summary = chunk.summary();
-                    let missing = (summary.first_offset, summary.end_offset());
-                    emit(*id, &found(*id, source, Some(missing))?, out)?;
+                    let last = summary.end_offset().0.saturating_sub(1);
+                    let missing = (Some(summary.first_offset.0), Some(last));
+                    emit(*id, &found(*id, source)?, missing, out)?;
                 }
             }
         }
@@ -87,36 +91,32 @@ impl Table for Damage {
     }
 }
 
-/// The damage that an error is about, in a chunk of these records; another error is one here too.
-fn found(
-    process: ProcessId,
-    error: SegmentError,
-    missing: Option<(Offset, Offset)>,
-) -> Result<Place, ReadError> {
-    let Some(damage) = Place::of(&error) else {
-        return Err(ReadError::process(process)(error));
-    };
-    let before = missing.and_then(|(first, _)| first.0.checked_sub(1));
-    Ok(Place {
-        before: before.map(Offset).or(damage.before),
-        after: missing.map(|(_, end)| end).or(damage.after),
-        ..damage
-    })
+/// The damage that an error is about; another error is one here too.
+fn found(process: ProcessId, error: SegmentError) -> Result<Place, ReadError> {
+    Place::of(&error).ok_or_else(|| ReadError::process(process)(error))
 }
 
-fn emit(process: ProcessId, damage: &Place, out: &mut Output<'_>) -> Step {
+/// The first and the last record that is missing, as far as that is known.
+type Missing = (Option<u64>, Option<u64>);
+
+/// What lies between the records that are known to be there.
+fn between(damage: &Place) -> Missing {
+    let first = damage.before.map(|before| before.0.saturating_add(1));
+    let last = damage.after.map(|after| after.0.saturating_sub(1));
+    (first, last)
+}
+
+fn emit(process: ProcessId, damage: &Place, missing: Missing, out: &mut Output<'_>) -> Step {
     let longs =
         |value: Option<u64>| -> ArrayRef { Arc::new(Int64Array::from(vec![value.map(long)])) };
     let text = |value: &str| -> ArrayRef { Arc::new(StringViewArray::from_iter_values([value])) };
-    let first = damage.before.map(|before| before.0.saturating_add(1));
-    let last = damage.after.map(|after| after.0.saturating_sub(1));
     let arrays = [
         text(&process.to_string()),
         text(&damage.path.display().to_string()),
         longs(Some(damage.position)),
         text(&damage.what),
-        longs(first),
-        longs(last),
+        longs(missing.0),
+        longs(missing.1),
     ];
     out.emit(1, &arrays)
 }

@@ -132,3 +132,34 @@ impl MissingGrants {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_forbade_it_and_what_would_grant_it() {
+        let grant = Grant {
+            host: "./d|e".into(),
+            guest: "/data".to_owned(),
+            access: Access::ReadOnly,
+        };
+        let denials = [
+            grant.writable("f").unwrap_err(),
+            grant.escaped("../f"),
+            Refusal::no_directories(),
+        ]
+        .map(|refusal| Denial::parse(&refusal.denial().to_string()).unwrap());
+        let said = denials.map(|d| [d.resource, d.rule, d.would_need].join("; "));
+        assert_eq!(
+            said,
+            [
+                r#"write access to "/data/f"; --dir ./d|e::/data:ro; --dir ./d|e::/data"#,
+                r#""../f", which leads out of the directory "/data"; --dir ./d|e::/data:ro; --dir HOST::GUEST"#,
+                "a directory (it was given none); default; --dir HOST::GUEST",
+            ]
+        );
+    }
+}
