@@ -179,11 +179,11 @@ impl Chunk {
     }
 
     /// The descriptors that were open at the first record of its segment; none for what is in the
-    /// tail.
+    /// tail, and where damage hides them.
     #[must_use]
     pub fn descriptors_of_segment(&self) -> Option<&[Descriptor]> {
         match &self.source {
-            Source::Batch(segment, _) => Some(&segment.header().descriptors),
+            Source::Batch(segment, _) => segment.descriptors(),
             Source::Tail(_) => None,
         }
     }

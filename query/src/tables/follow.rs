@@ -69,6 +69,35 @@ pub(super) fn split(process: &Snapshot, scan: &Scan, out: &Output<'_>) -> Vec<Ra
     parts
 }
 
+/// Functions that matter to somebody.
+struct Functions {
+    ids: Vec<FunctionId>,
+    /// By number, so that rows are looked at fast.
+    calls: Vec<bool>,
+}
+
+impl Functions {
+    fn which(keep: impl Fn(Meaning) -> bool) -> Functions {
+        let all = function::functions().map(|row| row.id);
+        let all = all.chain([FunctionId::GAP]);
+        let ids: Vec<_> = all.filter(|&id| keep(files::meaning(id))).collect();
+        let mut calls = Vec::new();
+        for id in ids.iter().filter(|id| !id.is_event()) {
+            let at = usize::from(id.0);
+            calls.resize(calls.len().max(at + 1), false);
+            calls[at] = true;
+        }
+        Functions { ids, calls }
+    }
+
+    fn has(&self, id: FunctionId) -> bool {
+        match self.calls.get(usize::from(id.0)) {
+            Some(known) => *known,
+            None => id.is_event() && self.ids.contains(&id),
+        }
+    }
+}
+
 /// The decoder, on its way.
 pub(super) struct Follow<'a> {
     scan: &'a Scan,
@@ -77,8 +106,8 @@ pub(super) struct Follow<'a> {
     wants: Wants,
     files: Files,
     /// The functions that matter where no rows are wanted of a chunk, and where some are.
-    following: Vec<FunctionId>,
-    giving: Vec<FunctionId>,
+    following: Functions,
+    giving: Functions,
     /// The offset that comes next, and the segment that it is in.
     next: Option<Offset>,
     at: Option<usize>,
@@ -94,37 +123,30 @@ impl<'a> Follow<'a> {
         wants: Wants,
     ) -> Self {
         let follows = |m: Meaning| m.follows || wants.positions && m.moves;
-        let all = || function::functions().map(|row| row.id);
-        let events = [FunctionId::GAP];
-        let which = |keep: &dyn Fn(Meaning) -> bool| {
-            all()
-                .chain(events)
-                .filter(|&id| keep(files::meaning(id)))
-                .collect::<Vec<_>>()
-        };
         let mut follow = Follow {
             scan,
             process,
             metrics,
             wants,
             files: Files::at_start(process.start()),
-            following: which(&follows),
-            giving: which(&|m| follows(m) || (wants.rows)(m)),
+            following: Functions::which(follows),
+            giving: Functions::which(|m| follows(m) || (wants.rows)(m)),
             next: Some(Offset(0)),
             at: None,
         };
         if let Some(chunk) = process.chunks().get(first)
             && chunk.summary().first_offset != Offset(0)
-            && let Some(table) = chunk.descriptors_of_segment()
         {
-            follow.files = Files::at_segment(process.start(), table);
-            // Where it goes on after damage is seen when it gets there.
+            let table = chunk.descriptors_of_segment();
+            match table.filter(|_| begins_segment(process, chunk)) {
+                Some(table) => follow.files = Files::at_segment(process.start(), table),
+                // Nothing is followed yet, so nothing is given.
+                None => {
+                    let Ok(()) = follow.files.lose(|_| Ok::<(), Infallible>(()));
+                }
+            }
             follow.at = first.checked_sub(1);
             follow.next = None;
-            if !begins_segment(process, chunk) {
-                // Nothing is followed yet, so nothing is given.
-                let Ok(()) = follow.files.lose(|_| Ok::<(), Infallible>(()));
-            }
         }
         follow
     }
@@ -153,7 +175,11 @@ impl<'a> Follow<'a> {
         } else {
             &self.following
         };
-        if !functions.iter().any(|&id| summary.may_have_function(id)) {
+        if !functions
+            .ids
+            .iter()
+            .any(|&id| summary.may_have_function(id))
+        {
             self.metrics.chunks.add_pruned(1);
             return Ok(None);
         }
@@ -162,9 +188,10 @@ impl<'a> Follow<'a> {
             self.files.lose(|row| give(None, row))?;
             return Ok(None);
         };
-        let matters = |id: &FunctionId| functions.contains(id);
-        let rows: Vec<usize> = (0..calls.len())
-            .filter(|&row| calls.functions.get(row).is_some_and(matters))
+        let numbered = calls.functions.iter().enumerate();
+        let rows: Vec<usize> = numbered
+            .filter(|&(_, &id)| functions.has(id))
+            .map(|(row, _)| row)
             .collect();
         let payload = rows
             .iter()

@@ -264,3 +264,33 @@ fn moment(start: UnixNs, ns: u64) -> String {
     assert_eq!(start.0 % 1_000_000_000, 0);
     format!("2026-01-02T03:04:05.{:03}Z", ns / 1_000_000)
 }
+
+/// A bit of a header costs no record, and of what is open only what the segments before tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_without_its_header_has_its_records() {
+    let recordings = FileRecordings::new();
+    let session = session(&recordings.registry);
+    let calls = "select count(*), max(record_offset) from host_calls";
+    let before = text(&session, calls).await;
+    flip(&segments(recordings.folder.path())[3], 40);
+    skip(&session).await;
+    assert_eq!(text(&session, calls).await, before);
+    let of = |columns: &str| {
+        format!(
+            "select {columns} from file_data where {EDITOR} and record_offset between 10000 and 10010 \
+             order by record_offset"
+        )
+    };
+    // From the beginning on all is known; from the segment on its paths are not.
+    assert_eq!(
+        text(&session, &of("path, position")).await,
+        ["/data/sub/a.txt|5", "/data/sub/a.txt|1", "/data/sub/log|"]
+    );
+    assert_eq!(text(&session, &of("path")).await.len(), 3);
+    let place = "select position, what, first_missing_offset is null from system.damage";
+    assert_eq!(
+        text(&session, place).await,
+        ["8|the header does not match its checksum|true"]
+    );
+    drop(recordings.live);
+}
