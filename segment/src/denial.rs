@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 /// What a note that says a denial begins with.
-const PREFIX: &str = "denied: ";
+const PREFIX: &str = "not granted: ";
 const RULE: &str = " | rule: ";
 const NEEDS: &str = " | needs: ";
 
@@ -15,7 +15,7 @@ pub const DEFAULT_RULE: &str = "default";
 
 /// Something that a guest was refused because it was not granted.
 ///
-/// As text it is `denied: RESOURCE | rule: RULE | needs: FLAG`.
+/// As text it is `not granted: RESOURCE | rule: RULE | needs: FLAG`.
 ///
 /// ```
 /// use timecraft_segment::denial::Denial;
@@ -39,6 +39,15 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// The beginning of a note, without the rule and the flag where it is a denial: for a trace, in
+    /// which these only repeat.
+    pub(crate) fn matter(note: &str) -> &str {
+        match Denial::parse(note) {
+            Some(_) => note.split_once(RULE).map_or(note, |(matter, _)| matter),
+            None => note,
+        }
+    }
+
     /// What a note says; none where it says something else than a denial.
     #[must_use]
     pub fn parse(note: &str) -> Option<Denial> {
@@ -113,7 +122,7 @@ mod tests {
 
     #[test]
     fn other_notes_are_no_denials() {
-        for note in ["", "denied: ", "denied: a | rule: b", "not granted: x"] {
+        for note in ["", "not granted: ", "not granted: a | rule: b", "denied"] {
             assert_eq!(Denial::parse(note), None, "{note}");
         }
     }

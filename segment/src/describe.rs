@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::denial::Denial;
 use crate::function::{Field, Function, Kind, Names, Param, Returns, Scalar, Structure};
 use crate::record::{Outcome, Record};
 use crate::text;
@@ -238,7 +239,7 @@ pub fn strace(record: &Record<'_>) -> String {
     if let Some(note) = record.note {
         line.push_str(" # ");
         // Whoever made it quoted in it what a guest chose.
-        for c in note.chars() {
+        for c in Denial::matter(note).chars() {
             match c {
                 '"' | '\'' | '\\' => line.push(c),
                 _ => line.extend(c.escape_debug()),
