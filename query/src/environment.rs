@@ -19,6 +19,7 @@ use timecraft_segment::registry::Registry;
 use timecraft_segment::{Error as SegmentError, ProcessId};
 
 use crate::blocking::blocking;
+use crate::damage::OnDamage;
 use crate::error::ReadError;
 
 /// The function. It reads logs, which blocks, so it is asynchronous and hands that to a thread.
@@ -78,8 +79,9 @@ impl AsyncScalarUDFImpl for EnvironmentValue {
     async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let registry = self.registry.clone();
+        let on_damage = OnDamage::of(&args.config_options);
         let values = blocking(move || match arrays.as_slice() {
-            [processes, names] => values(&registry, processes, names),
+            [processes, names] => values(&registry, on_damage, processes, names),
             _ => internal_err!("environment_value takes two arguments"),
         });
         Ok(ColumnarValue::Array(values.await?))
@@ -87,7 +89,12 @@ impl AsyncScalarUDFImpl for EnvironmentValue {
 }
 
 /// Null where there is no such process or no such name.
-fn values(registry: &Registry, processes: &ArrayRef, names: &ArrayRef) -> Result<ArrayRef> {
+fn values(
+    registry: &Registry,
+    on_damage: OnDamage,
+    processes: &ArrayRef,
+    names: &ArrayRef,
+) -> Result<ArrayRef> {
     let processes = as_string_view_array(processes)?;
     let names = as_string_view_array(names)?;
     let mut environments: HashMap<&str, Vec<(String, String)>> = HashMap::new();
@@ -98,7 +105,7 @@ fn values(registry: &Registry, processes: &ArrayRef, names: &ArrayRef) -> Result
             continue;
         };
         if !environments.contains_key(process) {
-            environments.insert(process, environment(registry, process)?);
+            environments.insert(process, environment(registry, on_damage, process)?);
         }
         let value = environments[process].iter().find(|(key, _)| key == name);
         builder.append_option(value.map(|(_, value)| value));
@@ -106,11 +113,19 @@ fn values(registry: &Registry, processes: &ArrayRef, names: &ArrayRef) -> Result
     Ok(Arc::new(builder.finish()))
 }
 
-fn environment(registry: &Registry, process: &str) -> Result<Vec<(String, String)>> {
+fn environment(
+    registry: &Registry,
+    on_damage: OnDamage,
+    process: &str,
+) -> Result<Vec<(String, String)>> {
     let Ok(id) = process.parse::<ProcessId>() else {
         return Ok(Vec::new());
     };
-    match registry.snapshot(id) {
+    let snapshot = match on_damage {
+        OnDamage::Fail => registry.snapshot(id),
+        OnDamage::Skip => registry.snapshot_past_damage(id),
+    };
+    match snapshot {
         Ok(snapshot) => Ok(snapshot.start().environment.clone()),
         Err(SegmentError::NoLog { .. }) => Ok(Vec::new()),
         Err(source) => Err(ReadError::process(id)(source).into()),

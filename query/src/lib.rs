@@ -1,8 +1,8 @@
 //! SQL over what timecraft recorded, read in place.
 //!
 //! A [`Session`] is a DataFusion session whose catalog `timecraft` holds one table for each way to
-//! look at the raw log: `processes`, `modules`, `segments`, `host_calls` and `log_lines`. Each is a
-//! file in `tables`, and says three things: its columns, how its rows can be read apart, and how to
+//! look at the raw log: in the schema `public` what guests did, and in `system` what happened to the
+//! logs themselves. Each is a file in `tables`, and says three things: its columns, how its rows can be read apart, and how to
 //! make them. All else is common to them and lives in `scan`: filters are kept by the scan, where
 //! they drop processes and batches of records by what these say of themselves, and then rows, before
 //! anything expensive is made of them. A statement reads every process at one moment (`pin`).
@@ -22,6 +22,7 @@
 //! This crate only reads: it must never change a registry, and never print.
 
 mod blocking;
+mod damage;
 mod environment;
 mod error;
 mod pin;
@@ -29,6 +30,7 @@ mod scan;
 mod session;
 mod tables;
 
+pub use damage::{DamageMet, OnDamage};
 pub use error::{Error, ReadError, Result};
 pub use session::{DEFAULT_MEMORY_LIMIT, Session, SessionOptions};
 pub use tables::{ColumnInfo, TableInfo, tables};

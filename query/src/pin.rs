@@ -13,15 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use datafusion::catalog::Session;
 use timecraft_segment::registry::Registry;
-use timecraft_segment::snapshot::Snapshot;
-use timecraft_segment::{Error as SegmentError, ProcessId};
+use timecraft_segment::snapshot::{Chunk, Damage, Snapshot};
+use timecraft_segment::{Calls, Error as SegmentError, ProcessId, Projection};
 
+use crate::damage::{Met, OnDamage, unreadable};
 use crate::error::ReadError;
 
 /// The pins of the statements that are under way, by the time at which they began.
 #[derive(Debug)]
 pub(crate) struct Pins {
     registry: Registry,
+    met: Arc<Met>,
     by_start: Mutex<HashMap<i64, Weak<Pin>>>,
 }
 
@@ -29,8 +31,24 @@ impl Pins {
     pub(crate) fn new(registry: Registry) -> Pins {
         Pins {
             registry,
+            met: Arc::default(),
             by_start: Mutex::default(),
         }
+    }
+
+    /// The damage that statements went past.
+    pub(crate) fn met(&self) -> &Arc<Met> {
+        &self.met
+    }
+
+    fn pin(&self, state: &dyn Session) -> Arc<Pin> {
+        Arc::new(Pin {
+            registry: self.registry.clone(),
+            on_damage: OnDamage::of(state.config_options()),
+            met: Arc::clone(&self.met),
+            processes: OnceLock::new(),
+            held: Mutex::default(),
+        })
     }
 
     /// The pin of the statement that this state plans.
@@ -41,14 +59,14 @@ impl Pins {
             .and_then(|time| time.timestamp_nanos_opt());
         // A state that no statement began with is asked once.
         let Some(began) = began else {
-            return Arc::new(Pin::new(self.registry.clone()));
+            return self.pin(state);
         };
         let mut pins = lock(&self.by_start);
         if let Some(pin) = pins.get(&began).and_then(Weak::upgrade) {
             return pin;
         }
         pins.retain(|_, pin| pin.strong_count() > 0);
-        let pin = Arc::new(Pin::new(self.registry.clone()));
+        let pin = self.pin(state);
         pins.insert(began, Arc::downgrade(&pin));
         pin
     }
@@ -57,6 +75,8 @@ impl Pins {
 /// What a statement sees.
 pub(crate) struct Pin {
     registry: Registry,
+    on_damage: OnDamage,
+    met: Arc<Met>,
     processes: OnceLock<Vec<ProcessId>>,
     held: Mutex<HashMap<ProcessId, Held>>,
 }
@@ -70,14 +90,6 @@ enum Held {
 }
 
 impl Pin {
-    fn new(registry: Registry) -> Pin {
-        Pin {
-            registry,
-            processes: OnceLock::new(),
-            held: Mutex::default(),
-        }
-    }
-
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -106,6 +118,35 @@ impl Pin {
         self.snapshot(id, Held::ended)
     }
 
+    /// Reads a chunk of a process; none where it is damaged and damage is to be skipped. Blocks.
+    pub(crate) fn read(
+        &self,
+        process: &Snapshot,
+        chunk: &Chunk,
+        projection: Projection,
+    ) -> Result<Option<Arc<Calls>>, ReadError> {
+        let id = process.process_id();
+        match chunk.read(projection) {
+            Ok(calls) => Ok(Some(calls)),
+            Err(source) => {
+                self.skip(Some(id), &source)
+                    .map_err(|()| ReadError::process(id)(source))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Remembers what an error says of damage, where that is to be skipped; the error counts else.
+    pub(crate) fn skip(&self, process: Option<ProcessId>, error: &SegmentError) -> Result<(), ()> {
+        match Damage::of(error) {
+            Some(damage) if self.on_damage == OnDamage::Skip => {
+                self.met.add(process, damage);
+                Ok(())
+            }
+            _ => Err(()),
+        }
+    }
+
     fn snapshot(
         &self,
         id: ProcessId,
@@ -121,16 +162,29 @@ impl Pin {
             None => {}
         }
         // Two that come here at once both read: better than one waiting under the lock for files.
-        let snapshot = match self.registry.snapshot(id) {
+        let snapshot = match self.on_damage {
+            OnDamage::Fail => self.registry.snapshot(id),
+            OnDamage::Skip => self.registry.snapshot_past_damage(id),
+        };
+        let snapshot = match snapshot {
             Ok(snapshot) => Some(Arc::new(snapshot)),
-            Err(SegmentError::NoLog { .. }) => None,
+            Err(SegmentError::NoLog { .. }) => {
+                if self.on_damage == OnDamage::Skip
+                    && let Some(damage) = unreadable(&self.registry, id)
+                {
+                    self.met.add(Some(id), damage);
+                }
+                None
+            }
             Err(source) => {
-                return Err(ReadError::Process {
-                    process: id,
-                    source,
-                });
+                self.skip(Some(id), &source)
+                    .map_err(|()| ReadError::process(id)(source))?;
+                None
             }
         };
+        for damage in snapshot.iter().flat_map(|snapshot| snapshot.damage()) {
+            self.met.add(Some(id), damage.clone());
+        }
         let mut held = lock(&self.held);
         if let Some(Held::Growing(first)) = held.get(&id) {
             return Ok(first.clone());

@@ -12,11 +12,12 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use timecraft_segment::registry::Registry;
 
+use crate::damage::{DamageMet, Met, Settings};
 use crate::environment::environment_value;
 use crate::error::Result;
 use crate::pin::Pins;
 use crate::scan::provider::LogTable;
-use crate::tables;
+use crate::tables::{self, PUBLIC};
 
 /// The memory that queries may take together where nothing else is said: 1 GiB.
 pub const DEFAULT_MEMORY_LIMIT: usize = 1 << 30;
@@ -25,7 +26,6 @@ pub const DEFAULT_MEMORY_LIMIT: usize = 1 << 30;
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 
 const CATALOG: &str = "timecraft";
-const SCHEMA: &str = "public";
 
 /// How a session is set up.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ impl SessionOptions {
 /// A DataFusion session over a registry.
 pub struct Session {
     context: SessionContext,
+    met: Arc<Met>,
 }
 
 impl Session {
@@ -66,9 +67,10 @@ impl Session {
     /// When the engine refuses its configuration.
     pub fn new(options: SessionOptions) -> Result<Session> {
         let mut config = SessionConfig::new()
-            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_default_catalog_and_schema(CATALOG, PUBLIC)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true)
+            .with_option_extension(Settings::default())
             .with_batch_size(options.batch_size.get());
         if let Some(partitions) = options.target_partitions {
             config = config.with_target_partitions(partitions.get());
@@ -87,15 +89,25 @@ impl Session {
         context.register_udf(environment_value(options.registry.clone()));
 
         let pins = Arc::new(Pins::new(options.registry));
-        let schema = MemorySchemaProvider::new();
-        for table in tables::all() {
-            let name = table.name().to_owned();
-            schema.register_table(name, Arc::new(LogTable::new(table, Arc::clone(&pins))))?;
-        }
         let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, Arc::new(schema))?;
+        for (name, tables) in tables::all() {
+            let schema = MemorySchemaProvider::new();
+            for table in tables {
+                let name = table.name().to_owned();
+                schema.register_table(name, Arc::new(LogTable::new(table, Arc::clone(&pins))))?;
+            }
+            catalog.register_schema(name, Arc::new(schema))?;
+        }
         context.register_catalog(CATALOG, Arc::new(catalog));
-        Ok(Session { context })
+        let met = Arc::clone(pins.met());
+        Ok(Session { context, met })
+    }
+
+    /// The damage that queries have gone past since this was last asked, each place once and at most a
+    /// thousand; nothing unless `timecraft.on_damage` is `skip`.
+    #[must_use]
+    pub fn take_damage_met(&self) -> Vec<DamageMet> {
+        self.met.take()
     }
 
     /// The DataFusion session, to run statements with.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::denial::Denial;
 use crate::function::{Field, Function, Kind, Names, Param, Returns, Scalar, Structure};
 use crate::record::{Outcome, Record};
 use crate::text;
@@ -49,13 +50,37 @@ pub fn path2<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
 }
 
 fn paths<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
+    paths_at(record).map(|(_, path)| path)
+}
+
+/// The paths among the arguments, each with the descriptor of the directory that it is relative to:
+/// none for the text of a symbolic link.
+pub fn paths_at<'a>(record: &Record<'a>) -> impl Iterator<Item = (Option<u32>, &'a [u8])> {
     let params = record.row().map_or(&[][..], |row| row.params);
+    let args = record.args;
     let inputs = Inputs::of(record);
-    params
-        .iter()
-        .zip(inputs.parts)
-        .filter(|(p, _)| matches!(p.kind, Kind::Path { .. }))
-        .map(|(_, part)| part.bytes)
+    let parts = params.iter().zip(inputs.parts).enumerate();
+    // A directory stands before its path.
+    parts
+        .scan(None, move |directory, (i, (param, part))| {
+            if param.kind == Kind::Fd {
+                *directory = args.get(i).map(|&fd| fd as u32);
+            }
+            let is_path = matches!(param.kind, Kind::Path { .. });
+            Some(is_path.then_some((*directory, part.bytes)))
+        })
+        .flatten()
+}
+
+/// The argument of that name as text, where its values have names: flags joined with `|`.
+#[must_use]
+pub fn named_argument(record: &Record<'_>, name: &str) -> Option<String> {
+    let params = record.row()?.params;
+    let (i, names) = params.iter().enumerate().find_map(|(i, p)| match p.kind {
+        Kind::Named(names) if p.name == name => Some((i, names)),
+        _ => None,
+    })?;
+    record.args.get(i).map(|&arg| name_value(names, arg))
 }
 
 /// How many bytes the call moved between the guest and a descriptor.
@@ -74,6 +99,14 @@ pub fn sent<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
     let row = record.row()?;
     let at = row.position(|k| matches!(k, Kind::ConstIovecs { .. }))?;
     Inputs::of(record).parts.get(at).map(|part| part.bytes)
+}
+
+/// The bytes that a call with [`Kind::Iovecs`] put into the guest's memory, in pieces.
+pub fn received<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let reads = record
+        .row()
+        .is_some_and(|row| row.position(|k| matches!(k, Kind::Iovecs { .. })).is_some());
+    ranges(record).filter(move |_| reads)
 }
 
 /// The decoded arguments and outputs, as a JSON object in the order of the parameters.
@@ -206,7 +239,7 @@ pub fn strace(record: &Record<'_>) -> String {
     if let Some(note) = record.note {
         line.push_str(" # ");
         // Whoever made it quoted in it what a guest chose.
-        for c in note.chars() {
+        for c in Denial::matter(note).chars() {
             match c {
                 '"' | '\'' | '\\' => line.push(c),
                 _ => line.extend(c.escape_debug()),

@@ -1,13 +1,16 @@
 //! Which descriptor is what, followed from record to record.
 //!
-//! A segment opens with this table, so that it can be decoded alone.
+//! A segment opens with this table, so that it can be decoded alone. Paths are resolved here, once for
+//! all who read the log ([`resolve`]). Nothing here may look at the file system.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::ProcessStart;
 use crate::function::{self, Function, Kind, Scalar};
+use crate::ids::FunctionId;
 use crate::record::{Outcome, Record};
 use crate::text;
 
@@ -25,6 +28,8 @@ pub struct Descriptor {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptors {
     paths: BTreeMap<u32, String>,
+    /// What the process started with.
+    initial: BTreeMap<u32, String>,
 }
 
 impl Descriptors {
@@ -32,17 +37,20 @@ impl Descriptors {
     #[must_use]
     pub fn at_start(start: &ProcessStart) -> Descriptors {
         let stdio = [(0, "stdin"), (1, "stdout"), (2, "stderr")].map(|(fd, s)| (fd, s.to_owned()));
-        let preopens = start.preopens.iter().map(|p| (p.fd, p.path.clone()));
+        let preopens = start.preopens.iter().map(|p| (p.fd, resolve("", &p.path)));
+        let initial: BTreeMap<u32, String> = stdio.into_iter().chain(preopens).collect();
         Descriptors {
-            paths: stdio.into_iter().chain(preopens).collect(),
+            paths: initial.clone(),
+            initial,
         }
     }
 
-    /// The descriptors of a table as it stands in a segment.
+    /// The descriptors at the beginning of a segment, from the table that it opens with.
     #[must_use]
-    pub fn from_table(table: &[Descriptor]) -> Descriptors {
+    pub fn at_segment(start: &ProcessStart, table: &[Descriptor]) -> Descriptors {
         Descriptors {
             paths: table.iter().map(|d| (d.fd, d.path.clone())).collect(),
+            ..Descriptors::at_start(start)
         }
     }
 
@@ -66,6 +74,13 @@ impl Descriptors {
 
     /// Follows one record, in the order of offsets.
     pub fn apply(&mut self, record: &Record<'_>) {
+        if record.function == FunctionId::GAP {
+            // Any descriptor may have been closed meanwhile and its number be another's. Guests keep
+            // what they started with, and without it nothing later could be resolved.
+            let initial = &self.initial;
+            self.paths.retain(|fd, path| initial.get(fd) == Some(path));
+            return;
+        }
         if record.outcome != Outcome::Returned || record.result != 0 {
             return;
         }
@@ -89,22 +104,65 @@ impl Descriptors {
             && let (Some(dir), Some(fd)) = (arg(0), record.out(opened))
         {
             let parent = self.path(dir).unwrap_or("?");
-            let name = text::lossless(record.input);
-            let path = match parent {
-                "." => name.into_owned(),
-                _ => format!("{}/{name}", parent.trim_end_matches('/')),
-            };
+            let path = resolve(parent, &text::lossless(record.input));
             self.paths.insert(fd as u32, path);
         }
     }
 
     /// Whether a record of that function can change the table.
     #[must_use]
-    pub fn may_change(id: crate::FunctionId) -> bool {
-        function::by_id(id).is_some_and(|row| {
-            is(row, "fd_close") || is(row, "fd_renumber") || opened_fd(row).is_some()
-        })
+    pub fn may_change(id: FunctionId) -> bool {
+        id == FunctionId::GAP
+            || function::by_id(id).is_some_and(|row| {
+                is(row, "fd_close") || is(row, "fd_renumber") || opened_fd(row).is_some()
+            })
     }
+}
+
+/// The longest path that is kept, in bytes: longer than any that Linux takes in one call. Opening one
+/// directory from another, again and again, makes paths of any length.
+pub const MAX_PATH_BYTES: usize = 4096;
+/// How much is kept of the beginning of a longer one; the rest is its end.
+const HEAD_BYTES: usize = 1024;
+/// What stands for the middle of a longer one.
+const ELLIPSIS: &str = "/.../";
+
+/// The path that a guest means by `path` relative to a directory, both as lossless text.
+///
+/// Empty and `.` components are dropped, so that `/data/./a` and `/data/a` are one. `..` is kept: what
+/// is before it may be a symbolic link, and then only the host knew where it led; a resolved path
+/// never names a file that the guest did not mean. For the same reason it names a link where the guest
+/// went through one. An absolute path, which WASI refuses, stands for itself. Of a path longer than
+/// [`MAX_PATH_BYTES`] the middle is cut out.
+#[must_use]
+pub fn resolve(directory: &str, path: &str) -> String {
+    let directory = if path.starts_with('/') { "" } else { directory };
+    let components = directory.split('/').chain(path.split('/'));
+    let mut resolved = String::with_capacity(directory.len() + path.len() + 1);
+    let absolute = directory.starts_with('/') || path.starts_with('/');
+    for component in components.filter(|c| !matches!(*c, "" | ".")) {
+        if absolute || !resolved.is_empty() {
+            resolved.push('/');
+        }
+        resolved.push_str(component);
+    }
+    if resolved.is_empty() {
+        resolved.push(if absolute { '/' } else { '.' });
+    }
+    match shortened(&resolved) {
+        Cow::Borrowed(_) => resolved,
+        Cow::Owned(short) => short,
+    }
+}
+
+fn shortened(path: &str) -> Cow<'_, str> {
+    if path.len() <= MAX_PATH_BYTES {
+        return Cow::Borrowed(path);
+    }
+    let head = path.floor_char_boundary(HEAD_BYTES);
+    let tail = MAX_PATH_BYTES - HEAD_BYTES - ELLIPSIS.len();
+    let tail = path.ceil_char_boundary(path.len() - tail);
+    Cow::Owned(format!("{}{ELLIPSIS}{}", &path[..head], &path[tail..]))
 }
 
 fn is(row: &Function, name: &str) -> bool {
@@ -117,4 +175,44 @@ fn opened_fd(row: &Function) -> Option<usize> {
     row.outs
         .iter()
         .position(|&p| row.params[p].kind == Kind::Out(Scalar::Fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_where_they_surely_are() {
+        for (directory, path, resolved) in [
+            ("/data", "a", "/data/a"),
+            ("/data/", "./a", "/data/a"),
+            ("/data", ".//b/./a/", "/data/b/a"),
+            ("/data", "", "/data"),
+            ("/data", ".", "/data"),
+            ("/data", "b/../a", "/data/b/../a"),
+            ("/data", "../etc", "/data/../etc"),
+            ("/data", "/etc/passwd", "/etc/passwd"),
+            ("/", "a", "/a"),
+            ("/", "", "/"),
+            (".", "a", "a"),
+            (".", ".", "."),
+            ("./sub", "a", "sub/a"),
+            ("", "/data/", "/data"),
+            ("?", "a", "?/a"),
+        ] {
+            assert_eq!(resolve(directory, path), resolved, "{directory} {path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_grows_for_ever_keeps_its_beginning_and_its_end() {
+        let mut path = "/data".to_owned();
+        for _ in 0..100 {
+            path = resolve(&path, &"ü/".repeat(300));
+            assert!(path.len() <= MAX_PATH_BYTES);
+        }
+        let path = resolve(&path, "name");
+        assert!(path.starts_with("/data/ü/ü") && path.ends_with("/ü/name"));
+        assert_eq!(path.matches(ELLIPSIS).count(), 1, "{path}");
+    }
 }

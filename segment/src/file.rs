@@ -63,6 +63,11 @@ pub fn file_name(number: SegmentNumber) -> String {
     format!("{:08}.{EXTENSION}", number.0)
 }
 
+/// The number in the name of a segment's file.
+fn number_of(path: &Path) -> Option<u32> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
 /// Writes a segment. A step that fails leaves the file as it was before, as far as that can be, and
 /// may be tried again.
 pub(crate) struct SegmentWriter {
@@ -228,6 +233,8 @@ fn to_json<T: Serialize>(value: &T, path: &Path) -> Result<Vec<u8>> {
 pub struct SegmentReader {
     path: Arc<Path>,
     header: Arc<SegmentHeader>,
+    /// False where the header was damaged, and says of the process what another segment does.
+    says_descriptors: bool,
     batches: Vec<(u64, Header)>,
     /// Where the last whole batch ends.
     batches_end: u64,
@@ -266,14 +273,21 @@ impl SegmentReader {
                 None
             }
         };
+        let mut says_descriptors = true;
         let (header, first) = match read.header() {
             Ok(header) => header,
             Err(error) => {
-                let Some(other) = other else {
+                let (Some(other), Some(segment)) = (other, number_of(path)) else {
                     return Err(error);
                 };
                 problems.meet(error)?;
-                (other.clone(), FIXED as u64)
+                says_descriptors = false;
+                let header = SegmentHeader {
+                    segment,
+                    process: other.process.clone(),
+                    descriptors: Vec::new(),
+                };
+                (header, FIXED as u64)
             }
         };
         let (batches, batches_end, end, sealed) = match footer {
@@ -290,6 +304,7 @@ impl SegmentReader {
         Ok(SegmentReader {
             path: path.into(),
             header: Arc::new(header),
+            says_descriptors,
             batches,
             batches_end,
             end,
@@ -324,6 +339,12 @@ impl SegmentReader {
     #[must_use]
     pub fn header(&self) -> &SegmentHeader {
         &self.header
+    }
+
+    /// The descriptors that are open at its first record; none where its header was damaged.
+    #[must_use]
+    pub fn descriptors(&self) -> Option<&[Descriptor]> {
+        self.says_descriptors.then_some(&self.header.descriptors)
     }
 
     /// Its number in the process.

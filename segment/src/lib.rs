@@ -37,6 +37,7 @@ pub mod batch;
 pub mod calls;
 mod clock;
 mod codec;
+pub mod denial;
 pub mod describe;
 pub mod descriptors;
 mod disk;

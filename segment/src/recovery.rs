@@ -235,7 +235,8 @@ fn complete(
 
 /// The descriptors that are open after a segment's last record.
 fn descriptors_after(segment: &SegmentReader) -> Result<Descriptors> {
-    let mut descriptors = Descriptors::from_table(&segment.header().descriptors);
+    let header = segment.header();
+    let mut descriptors = Descriptors::at_segment(&header.process, &header.descriptors);
     for i in 0..segment.len() {
         let calls = segment.read(i, Projection::ALL)?;
         calls.iter().for_each(|record| descriptors.apply(&record));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::batch::Summary;
 use crate::calls::{Calls, Projection};
+use crate::descriptors::Descriptor;
 use crate::error::{Error, Result};
 use crate::event::{self, ProcessEnd, ProcessStart};
 use crate::file::{self, SegmentReader};
@@ -173,6 +174,16 @@ impl Chunk {
     pub fn segment(&self) -> Option<SegmentNumber> {
         match &self.source {
             Source::Batch(segment, _) => Some(segment.number()),
+            Source::Tail(_) => None,
+        }
+    }
+
+    /// The descriptors that were open at the first record of its segment; none for what is in the
+    /// tail, and where damage hides them.
+    #[must_use]
+    pub fn descriptors_of_segment(&self) -> Option<&[Descriptor]> {
+        match &self.source {
+            Source::Batch(segment, _) => segment.descriptors(),
             Source::Tail(_) => None,
         }
     }

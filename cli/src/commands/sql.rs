@@ -50,7 +50,7 @@ pub fn sql(
                 ),
             ));
         }
-        shell::shell(printer, &runtime, context, folder.as_deref(), &args.param)?;
+        shell::shell(printer, &runtime, &session, folder.as_deref(), &args.param)?;
         return Ok(ExitStatus::Success);
     };
     let statements = match exec::parse(context, &query) {
@@ -58,7 +58,7 @@ pub fn sql(
         statements => statements?,
     };
     let output = Output::open(printer, args.format, args.to.as_deref())?;
-    let run = exec::run(context, &query, statements, &args.param, &output);
+    let run = exec::run(printer, &session, &query, statements, &args.param, &output);
     match runtime.block_on(run) {
         Ok(_) => output.keep()?,
         Err(error) => {

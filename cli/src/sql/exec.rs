@@ -11,11 +11,14 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use futures::StreamExt;
+use timecraft_query::Session;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::SqlError;
+use crate::escape;
 use crate::output::Output;
+use crate::printer::Printer;
 
 /// How many batches may wait for the writer.
 const BATCHES_AHEAD: usize = 2;
@@ -40,18 +43,21 @@ pub fn parse(context: &SessionContext, sql: &str) -> Result<Vec<Statement>, SqlE
 }
 
 /// Runs the statements of `sql`, as [`parse`] gave them, in turn, and writes the rows of each that
-/// has some. Returns how many those were.
+/// has some. Returns how many those were. What a statement left out because it is damaged is said
+/// after it.
 ///
 /// # Errors
 /// The first that fails ends it; so does Ctrl-C.
 pub async fn run(
-    context: &SessionContext,
+    printer: &Printer,
+    session: &Session,
     sql: &str,
     statements: Vec<Statement>,
     parameters: &[(String, String)],
     output: &Output,
 ) -> Result<usize, SqlError> {
     // Watched for before anything is shown: whoever sees a row can end the query.
+    let context = session.context();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(SqlError::Signals)?;
     let all = async {
         let mut rows = 0;
@@ -64,7 +70,9 @@ pub async fn run(
             if results > 1 && output.takes_one_result() {
                 return Err(SqlError::ManyResults);
             }
-            rows += write(frame, output).await?;
+            let written = write(frame, output).await;
+            warn(printer, session);
+            rows += written?;
         }
         Ok(rows)
     };
@@ -74,6 +82,35 @@ pub async fn run(
         result = all => result,
     };
     result.map_err(|e: SqlError| e.explained(context, sql))
+}
+
+/// Says what was left out because it is damaged.
+fn warn(printer: &Printer, session: &Session) {
+    /// More do not help: there is a table of all.
+    const SHOWN: usize = 3;
+    let met = session.take_damage_met();
+    if met.is_empty() {
+        return;
+    }
+    for met in met.iter().take(SHOWN) {
+        let damage = &met.damage;
+        let text = format!(
+            "left out what is damaged in {} at byte {}: {}",
+            damage.path.display(),
+            damage.position,
+            damage.what
+        );
+        printer.note(&format!(
+            "{} {}",
+            printer.paint("33;1", "warning:"),
+            escape::lines(&text)
+        ));
+    }
+    let all = match met.len().saturating_sub(SHOWN) {
+        0 => "what is missing is listed by: select * from system.damage".to_owned(),
+        more => format!("{more} more places are listed by: select * from system.damage"),
+    };
+    printer.note(&printer.hint(&all));
 }
 
 /// The statement, ready to run; none where it has no rows: what changes the session is carried out

@@ -18,6 +18,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Context, Editor, Helper};
+use timecraft_query::Session;
 use tokio::runtime::Runtime;
 
 use super::{SqlError, exec};
@@ -39,7 +40,7 @@ A statement ends with `;`. Commands:
 pub fn shell(
     printer: &Printer,
     runtime: &Runtime,
-    context: &SessionContext,
+    session: &Session,
     folder: Option<&Path>,
     parameters: &[(String, String)],
 ) -> Result<(), SqlError> {
@@ -51,7 +52,7 @@ pub fn shell(
         Editor::with_config(config).map_err(SqlError::Terminal)?;
     editor.set_helper(Some(ShellHelper {
         inner: CliHelper::new(&Dialect::Generic, printer.colors()),
-        words: words(runtime, context),
+        words: words(runtime, session.context()),
     }));
     let history = folder.map(|f| f.join("history"));
     if let Some(path) = &history {
@@ -81,8 +82,9 @@ pub fn shell(
                     Command::Sql(sql) => sql,
                 };
                 let since = Instant::now();
-                let result = exec::parse(context, &sql).and_then(|statements| {
-                    runtime.block_on(exec::run(context, &sql, statements, parameters, &output))
+                let result = exec::parse(session.context(), &sql).and_then(|statements| {
+                    let run = exec::run(printer, session, &sql, statements, parameters, &output);
+                    runtime.block_on(run)
                 });
                 match result {
                     Ok(rows) => printer.note(&format!(

@@ -13,9 +13,11 @@ pub(crate) mod source;
 pub(crate) mod work;
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use timecraft_segment::snapshot::Snapshot;
 
@@ -46,13 +48,15 @@ pub(crate) trait Table: Debug + Send + Sync + 'static {
         1
     }
 
-    /// Whether the rows of one process can be made apart, chunk by chunk.
-    fn splits(&self) -> bool {
+    /// Whether the rows of one process that this scan asks for can be made apart, from some of its
+    /// chunks each.
+    fn splits(&self, _scan: &Scan) -> bool {
         false
     }
 
-    /// Which chunks of the process may have rows that are asked for, where the table splits.
-    fn split(&self, _process: &Snapshot, _scan: &Scan, _out: &Output<'_>) -> Vec<usize> {
+    /// Chunks of the process that are read together and may have rows that are asked for, where the
+    /// table splits.
+    fn split(&self, _process: &Snapshot, _scan: &Scan, _out: &Output<'_>) -> Vec<Range<usize>> {
         Vec::new()
     }
 
@@ -165,6 +169,16 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// Whether a column is asked for, or must be made to know which rows are.
+    pub(crate) fn wants(&self, column: &str) -> bool {
+        let Ok(index) = self.schema.index_of(column) else {
+            return false;
+        };
+        let needs =
+            |p: &Arc<dyn PhysicalExpr>| collect_columns(p).iter().any(|c| c.index() == index);
+        self.projection.contains(&index) || self.predicates.iter().any(needs)
+    }
+
     /// The same scan with further predicates.
     pub(crate) fn with_predicates(&self, more: &[Arc<dyn PhysicalExpr>]) -> Scan {
         let predicates: Vec<_> = self.predicates.iter().chain(more).cloned().collect();

@@ -10,6 +10,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, PruningMetrics, RecordOutput,
 };
+use timecraft_segment::{Chunk, Projection, Snapshot};
 use tokio::sync::mpsc::Sender;
 
 use super::Scan;
@@ -59,6 +60,41 @@ impl Metrics {
             chunks: pruning("batches"),
             bytes_read: MetricBuilder::new(set).counter("bytes_read", partition),
         }
+    }
+
+    /// Counts the chunks of a process that are kept, and the segments that they are in.
+    pub(crate) fn count_chunks(&self, process: &Snapshot, keep: &[bool]) {
+        let kept = keep.iter().filter(|keep| **keep).count();
+        self.chunks.add_matched(kept);
+        self.chunks.add_pruned(keep.len() - kept);
+        self.count_segments(process, |at| keep.get(at) == Some(&true));
+    }
+
+    /// Counts the segments of a process, by whether a chunk in them is kept.
+    pub(crate) fn count_segments(&self, process: &Snapshot, is_kept: impl Fn(usize) -> bool) {
+        let chunks = process.chunks();
+        for segment in process.segments() {
+            let from = chunks.partition_point(|c| c.summary().first_offset < segment.first_offset);
+            let to = chunks.partition_point(|c| c.summary().first_offset <= segment.last_offset);
+            if (from..to).any(&is_kept) {
+                self.segments.add_matched(1);
+            } else {
+                self.segments.add_pruned(1);
+            }
+        }
+    }
+
+    /// Counts what was read of a chunk.
+    pub(crate) fn count_bytes(&self, chunk: &Chunk, projection: Projection) {
+        let summary = chunk.summary();
+        let payload = if projection.has(Projection::PAYLOAD) {
+            summary.payload_bytes
+        } else {
+            0
+        };
+        let bytes = summary.calls_bytes + payload;
+        self.bytes_read
+            .add(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 }
 

@@ -94,10 +94,12 @@ impl TableProvider for LogTable {
 /// The units of a scan, and how many others there are that cannot have rows.
 fn units(scan: &Scan) -> Result<(Vec<Unit>, usize), ReadError> {
     match scan.table.rows_of() {
-        RowsOf::Processes => {
+        rows_of @ (RowsOf::Processes | RowsOf::Logs) => {
             let all = scan.pin.process_ids()?;
             let kept = kept(all, &scan.pruner.keep(&Keys::processes(&scan.schema, all)));
-            scan.pin.hold(&kept)?;
+            if rows_of == RowsOf::Processes {
+                scan.pin.hold(&kept)?;
+            }
             let pruned = all.len() - kept.len();
             Ok((kept.into_iter().map(Unit::Process).collect(), pruned))
         }

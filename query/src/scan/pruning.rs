@@ -21,6 +21,7 @@ use datafusion::physical_plan::metrics::Count;
 use datafusion::scalar::ScalarValue;
 use timecraft_segment::snapshot::{Chunk, Snapshot};
 use timecraft_segment::{ElapsedNs, ProcessId, UnixNs, function};
+use timecraft_udfs::files;
 
 use super::time_type;
 
@@ -165,28 +166,32 @@ impl PruningStatistics for Keys<'_> {
 }
 
 /// The chunks of a process, and what their summaries say of the rows of `host_calls` and, as far as
-/// columns have the same names, of `log_lines`.
+/// columns have the same names, of the other tables that are made of records.
 pub(crate) struct Chunks<'a> {
     process_id: String,
     start: UnixNs,
     chunks: &'a [Chunk],
+    /// What a column of the table is in the summary of the chunk that a row begins in.
+    name: fn(&str) -> &str,
 }
 
 impl<'a> Chunks<'a> {
     pub(crate) fn of(process: &'a Snapshot) -> Chunks<'a> {
-        Chunks {
-            process_id: process.process_id().to_string(),
-            start: process.start().start_time,
-            chunks: process.chunks(),
-        }
+        Chunks::some(process, process.chunks())
     }
 
-    /// One chunk of the process alone.
-    pub(crate) fn one(process: &Snapshot, chunk: &'a Chunk) -> Chunks<'a> {
+    /// The same for a table whose columns have other names; what a summary does not know of is empty.
+    pub(crate) fn named(self, name: fn(&str) -> &str) -> Chunks<'a> {
+        Chunks { name, ..self }
+    }
+
+    /// Some chunks of the process alone.
+    pub(crate) fn some(process: &Snapshot, chunks: &'a [Chunk]) -> Chunks<'a> {
         Chunks {
             process_id: process.process_id().to_string(),
             start: process.start().start_time,
-            chunks: std::slice::from_ref(chunk),
+            chunks,
+            name: |name| name,
         }
     }
 
@@ -243,7 +248,7 @@ impl<'a> Chunks<'a> {
 
 impl PruningStatistics for Chunks<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        match column.name.as_str() {
+        match (self.name)(&column.name) {
             "process_id" => self.same_text(&self.process_id),
             "record_offset" => self.longs(|c| c.summary().first_offset.0),
             "elapsed_ns" => self.longs(|c| c.summary().first_time.0),
@@ -255,7 +260,7 @@ impl PruningStatistics for Chunks<'_> {
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        match column.name.as_str() {
+        match (self.name)(&column.name) {
             "process_id" => self.same_text(&self.process_id),
             "record_offset" => self.longs(|c| c.summary().end_offset().0.saturating_sub(1)),
             "elapsed_ns" => self.longs(|c| c.summary().last_time.0),
@@ -271,7 +276,7 @@ impl PruningStatistics for Chunks<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let all_null = |chunk: &Chunk| match column.name.as_str() {
+        let all_null = |chunk: &Chunk| match (self.name)(&column.name) {
             "fd" => chunk.summary().fds.is_none(),
             "error" => !chunk.summary().any_failed,
             _ => false,
@@ -289,7 +294,7 @@ impl PruningStatistics for Chunks<'_> {
     }
 
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        match column.name.as_str() {
+        match (self.name)(&column.name) {
             "process_id" => {
                 let is = strings(values)?.contains(self.process_id.as_str());
                 Some(self.chunks.iter().map(|_| Some(is)).collect())
@@ -300,6 +305,18 @@ impl PruningStatistics for Chunks<'_> {
                     .filter(|row| wanted.contains(row.name))
                     .map(|row| row.id)
                     .collect();
+                self.unless(|c| ids.iter().any(|&id| c.summary().may_have_function(id)))
+            }
+            "operation" => {
+                let wanted = strings(values)?;
+                let operations = files::operations().filter(|(_, name)| wanted.contains(name));
+                let ids: Vec<_> = operations.map(|(id, _)| id).collect();
+                self.unless(|c| ids.iter().any(|&id| c.summary().may_have_function(id)))
+            }
+            "direction" => {
+                let wanted = strings(values)?;
+                let transfers = files::transfers().filter(|(_, way)| wanted.contains(way.name()));
+                let ids: Vec<_> = transfers.map(|(id, _)| id).collect();
                 self.unless(|c| ids.iter().any(|&id| c.summary().may_have_function(id)))
             }
             "fd" => {

@@ -61,7 +61,7 @@ impl LogSource {
         target_partitions: usize,
         fetch: Option<usize>,
     ) -> LogSource {
-        let most = if scan.table.splits() {
+        let most = if scan.table.splits(&scan) {
             target_partitions
         } else {
             units.len()
@@ -102,7 +102,7 @@ impl LogSource {
 
     fn unit_name(&self) -> &'static str {
         match self.scan.table.rows_of() {
-            RowsOf::Processes => "processes",
+            RowsOf::Processes | RowsOf::Logs => "processes",
             RowsOf::Modules => "modules",
         }
     }
@@ -127,13 +127,20 @@ fn work(run: &Run, scan: &Scan, out: &mut Output<'_>) -> Step {
                     out.metrics.units.add_pruned(1);
                     continue;
                 }
+                if table.rows_of() == RowsOf::Logs {
+                    taken.close();
+                    out.metrics.units.add_matched(1);
+                    table.read(&Item::Log(id), scan, out)?;
+                    continue;
+                }
                 let Some(process) = scan.pin.open(id)? else {
                     continue;
                 };
                 out.metrics.units.add_matched(1);
-                if table.splits() {
-                    let chunks = table.split(&process, scan, out).into_iter();
-                    taken.split(chunks.map(|at| Unit::Item(Item::Chunk(Arc::clone(&process), at))));
+                if table.splits(scan) {
+                    let parts = table.split(&process, scan, out).into_iter();
+                    let item = |chunks| Item::Chunks(Arc::clone(&process), chunks);
+                    taken.split(parts.map(|chunks| Unit::Item(item(chunks))));
                     continue;
                 }
                 taken.close();

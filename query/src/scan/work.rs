@@ -1,9 +1,10 @@
 //! The work of a scan, shared by its partitions: a queue from which each takes the next unit.
 //!
-//! A process is one unit until somebody opens it; a table that splits then puts the process's chunks
+//! A process is one unit until somebody opens it; a table that splits then puts parts of the process
 //! into the queue, so that one long recording keeps every partition busy.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use timecraft_segment::snapshot::Snapshot;
@@ -13,6 +14,8 @@ use timecraft_segment::{ModuleId, ProcessId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowsOf {
     Processes,
+    /// Processes whose logs the table opens itself, whatever their state.
+    Logs,
     Modules,
 }
 
@@ -29,8 +32,9 @@ pub(crate) enum Unit {
 #[derive(Clone)]
 pub(crate) enum Item {
     Process(Arc<Snapshot>),
-    /// One of a process's chunks, by its index.
-    Chunk(Arc<Snapshot>, usize),
+    Log(ProcessId),
+    /// Some of a process's chunks, by their indices.
+    Chunks(Arc<Snapshot>, Range<usize>),
     Module(ModuleId),
 }
 

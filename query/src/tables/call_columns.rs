@@ -17,7 +17,7 @@ use timecraft_segment::{
     Calls, Chunk, ElapsedNs, Outcome, Projection, Record, Snapshot, UnixNs, describe, text, wasi,
 };
 
-use crate::error::ReadError;
+use crate::pin::Pin;
 use crate::scan::Column;
 use crate::scan::output::Output;
 use crate::scan::pruning::{long, micros, times};
@@ -217,47 +217,42 @@ fn facts(calls: &Calls, row: u32) -> Facts {
 pub(super) struct Reader<'a> {
     process: &'a Snapshot,
     chunk: &'a Chunk,
+    pin: &'a Pin,
     start: UnixNs,
     calls: Arc<Calls>,
     read: Option<Projection>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(process: &'a Snapshot, chunk: &'a Chunk) -> Self {
+    pub(super) fn new(process: &'a Snapshot, chunk: &'a Chunk, pin: &'a Pin) -> Self {
         let start = process.start().start_time;
         Reader {
             process,
             chunk,
+            pin,
             start,
             calls: Arc::default(),
             read: None,
         }
     }
 
-    /// Reads what is needed and not there yet.
+    /// Reads what is needed and not there yet. False where that is damaged and to be skipped.
     pub(super) fn need(
         &mut self,
         needs: Projection,
         out: &Output<'_>,
-    ) -> Result<(), DataFusionError> {
+    ) -> Result<bool, DataFusionError> {
         if self.read.is_some_and(|read| read.has(needs)) {
-            return Ok(());
+            return Ok(true);
         }
         let needs = self.read.map_or(needs, |read| read.and(needs));
-        let failed = ReadError::process(self.process.process_id());
-        self.calls = self.chunk.read(needs).map_err(failed)?;
-        self.read = Some(needs);
-        let summary = self.chunk.summary();
-        let payload = if needs.has(Projection::PAYLOAD) {
-            summary.payload_bytes
-        } else {
-            0
+        let Some(calls) = self.pin.read(self.process, self.chunk, needs)? else {
+            return Ok(false);
         };
-        let bytes = summary.calls_bytes + payload;
-        out.metrics
-            .bytes_read
-            .add(usize::try_from(bytes).unwrap_or(usize::MAX));
-        Ok(())
+        self.calls = calls;
+        self.read = Some(needs);
+        out.metrics.count_bytes(self.chunk, needs);
+        Ok(true)
     }
 
     /// The rows that are calls of the guest.
@@ -419,11 +414,14 @@ fn at<T: Copy + Default>(values: &[T], row: u32) -> T {
     values.get(row as usize).copied().unwrap_or_default()
 }
 
-fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
+pub(super) fn longs(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
 }
 
 /// An array that takes views of `texts`, which all rows share.
-fn shared(texts: &StringViewArray, places: impl Iterator<Item = u32>) -> Result<ArrayRef> {
+pub(super) fn shared(
+    texts: &StringViewArray,
+    places: impl Iterator<Item = u32>,
+) -> Result<ArrayRef> {
     Ok(take(texts, &UInt32Array::from_iter_values(places), None)?)
 }

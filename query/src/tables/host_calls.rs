@@ -5,6 +5,8 @@
 //! columns made of the call section alone; then those that do; and only for the rows that are left
 //! are the columns made that were asked for. What a stage does not need is not decompressed.
 
+use std::ops::Range;
+
 use timecraft_segment::{Projection, Snapshot};
 
 use super::call_columns::{Call, Reader, needs};
@@ -34,7 +36,7 @@ impl Table for HostCalls {
         100_000
     }
 
-    fn splits(&self) -> bool {
+    fn splits(&self, _scan: &Scan) -> bool {
         true
     }
 
@@ -42,47 +44,37 @@ impl Table for HostCalls {
         needs(&[column]).has(Projection::PAYLOAD)
     }
 
-    fn split(&self, process: &Snapshot, scan: &Scan, out: &Output<'_>) -> Vec<usize> {
-        let chunks = process.chunks();
+    fn split(&self, process: &Snapshot, scan: &Scan, out: &Output<'_>) -> Vec<Range<usize>> {
         let keep = scan.pruner.keep(&Chunks::of(process));
-        let kept: Vec<usize> = (0..chunks.len()).filter(|&at| keep[at]).collect();
-        out.metrics.chunks.add_matched(kept.len());
-        out.metrics.chunks.add_pruned(chunks.len() - kept.len());
-        for segment in process.segments() {
-            let needed = kept.iter().any(|&at| {
-                let first = chunks[at].summary().first_offset;
-                segment.first_offset <= first && first <= segment.last_offset
-            });
-            if needed {
-                out.metrics.segments.add_matched(1);
-            } else {
-                out.metrics.segments.add_pruned(1);
-            }
-        }
-        kept
+        out.metrics.count_chunks(process, &keep);
+        let kept = (0..keep.len()).filter(|&at| keep[at]);
+        kept.map(|at| at..at + 1).collect()
     }
 
     fn read(&self, item: &Item, scan: &Scan, out: &mut Output<'_>) -> Step {
-        let Item::Chunk(process, at) = item else {
+        let Item::Chunks(process, chunks) = item else {
             return Ok(());
         };
-        let Some(chunk) = process.chunks().get(*at) else {
+        let Some(chunk) = process.chunks().get(chunks.start) else {
             return Ok(());
         };
         // A join may have learned since the process was opened which rows it wants.
-        if scan.pruner.learns() && scan.pruner.keep(&Chunks::one(process, chunk)) == [false] {
+        let alone = Chunks::some(process, std::slice::from_ref(chunk));
+        if scan.pruner.learns() && scan.pruner.keep(&alone) == [false] {
             out.metrics.chunks.subtract_matched(1);
             out.metrics.chunks.add_pruned(1);
             return Ok(());
         }
-        let mut reader = Reader::new(process, chunk);
+        let mut reader = Reader::new(process, chunk, &scan.pin);
         let stages = out.stages();
-        if stages.is_empty() {
-            reader.need(needs(&scan.projection), out)?;
+        if stages.is_empty() && !reader.need(needs(&scan.projection), out)? {
+            return Ok(());
         }
         let mut rows = None;
         for stage in stages.iter() {
-            reader.need(needs(&stage.columns), out)?;
+            if !reader.need(needs(&stage.columns), out)? {
+                return Ok(());
+            }
             let before = rows.take().unwrap_or_else(|| reader.rows());
             let passed = rows.insert(Vec::with_capacity(before.len()));
             for window in reader.windows(&before, scan.batch_size) {
@@ -99,7 +91,9 @@ impl Table for HostCalls {
                 return Ok(());
             }
         }
-        reader.need(needs(&scan.projection), out)?;
+        if !reader.need(needs(&scan.projection), out)? {
+            return Ok(());
+        }
         let rows = rows.unwrap_or_else(|| reader.rows());
         let mut rest = rows.as_slice();
         while !rest.is_empty() {

@@ -13,8 +13,7 @@ use timecraft_segment::snapshot::{Chunk, Snapshot};
 use timecraft_segment::{FunctionId, Outcome, Record, describe, text, wasi};
 
 use super::lines::{Line, Lines, Place};
-use crate::error::ReadError;
-use crate::scan::output::{Output, Step, Stop};
+use crate::scan::output::{Output, Step};
 use crate::scan::pruning::{Chunks, long, micros, times};
 use crate::scan::work::Item;
 use crate::scan::{Column, Scan, Table};
@@ -83,20 +82,26 @@ impl Table for LogLines {
 
         let mut streams = Streams::default();
         let mut batch = Batch::new(process);
+        let mut next = None;
         for (at, chunk) in chunks.iter().enumerate() {
             out.check()?;
+            let first = chunk.summary().first_offset;
+            if next.is_some_and(|next| next != first) {
+                streams.finish(|stream, line| batch.give(stream, line, out))?;
+            }
+            next = Some(chunk.summary().end_offset());
             let over = at > last && !streams.lines.iter().any(Lines::has_begun);
             if over || !streams.may_change(chunk) {
                 out.metrics.chunks.add_pruned(1);
                 continue;
             }
             out.metrics.chunks.add_matched(1);
-            let failed = ReadError::process(process.process_id());
-            let summary = chunk.summary();
-            let mut read = summary.calls_bytes;
-            let calls = chunk
-                .read(Projection::ARGS.and(Projection::RESULTS))
-                .map_err(&failed)?;
+            let columns = Projection::ARGS.and(Projection::RESULTS);
+            let Some(calls) = scan.pin.read(process, chunk, columns)? else {
+                streams.finish(|stream, line| batch.give(stream, line, out))?;
+                continue;
+            };
+            out.metrics.count_bytes(chunk, columns);
             // Payloads are worth reading only where one of them is a line's.
             let concerns = (0..calls.len()).any(|row| {
                 let fd = calls.args(row).first().copied().unwrap_or(0);
@@ -106,29 +111,17 @@ impl Table for LogLines {
                     .is_some_and(|&id| streams.concerns(id, fd as u32))
             });
             if concerns {
-                read += summary.calls_bytes + summary.payload_bytes;
-                let calls = chunk.read(Projection::ALL).map_err(&failed)?;
+                let Some(calls) = scan.pin.read(process, chunk, Projection::ALL)? else {
+                    streams.finish(|stream, line| batch.give(stream, line, out))?;
+                    continue;
+                };
+                out.metrics.count_bytes(chunk, Projection::ALL);
                 for record in calls.iter() {
-                    streams.apply(&record, |stream, line| {
-                        batch.push(stream, line);
-                        if batch.is_full(out.batch_rows()) {
-                            batch.flush(out)
-                        } else {
-                            Ok(())
-                        }
-                    })?;
+                    streams.apply(&record, |stream, line| batch.give(stream, line, out))?;
                 }
             }
-            out.metrics
-                .bytes_read
-                .add(usize::try_from(read).unwrap_or(usize::MAX));
         }
-        for (stream, lines) in streams.lines.iter_mut().enumerate() {
-            lines.finish(|line| {
-                batch.push(stream, line);
-                Ok::<(), Stop>(())
-            })?;
-        }
+        streams.finish(|stream, line| batch.give(stream, line, out))?;
         batch.flush(out)
     }
 }
@@ -181,6 +174,9 @@ impl Streams {
             close,
             renumber,
         } = self.functions;
+        if summary.may_have_function(FunctionId::GAP) {
+            return true;
+        }
         if !self.of_fd.keys().any(|&fd| summary.may_have_fd(fd)) {
             return false;
         }
@@ -193,8 +189,15 @@ impl Streams {
     fn concerns(&self, function: FunctionId, fd: u32) -> bool {
         // A descriptor that becomes a stream's number is the second argument of a renumbering.
         function == self.functions.renumber
+            || function == FunctionId::GAP
             || (function == self.functions.write || function == self.functions.close)
                 && self.of_fd.contains_key(&fd)
+    }
+
+    /// Ends the lines that have begun: what comes next need not be theirs.
+    fn finish(&mut self, mut give: impl FnMut(usize, Line<'_>) -> Step) -> Step {
+        let mut lines = self.lines.iter_mut().enumerate();
+        lines.try_for_each(|(stream, lines)| lines.finish(|line| give(stream, line)))
     }
 
     /// Follows one record, in the order of offsets.
@@ -209,6 +212,9 @@ impl Streams {
             || !self.concerns(record.function, arg(0))
         {
             return Ok(());
+        }
+        if record.function == FunctionId::GAP {
+            return self.finish(give);
         }
         if record.function == self.functions.renumber {
             // The target is closed, and what it was is gone.
@@ -263,6 +269,16 @@ impl<'a> Batch<'a> {
         self.truncated.push(line.truncated);
         self.texts.append_value(text::lossless(line.bytes));
         self.bytes += line.bytes.len();
+    }
+
+    /// Takes a line, and hands out what there is where that is enough.
+    fn give(&mut self, stream: usize, line: Line<'_>, out: &mut Output<'_>) -> Step {
+        self.push(stream, line);
+        if self.is_full(out.batch_rows()) {
+            self.flush(out)
+        } else {
+            Ok(())
+        }
     }
 
     fn is_full(&self, rows: usize) -> bool {

@@ -1,6 +1,13 @@
 //! The tables, one a file.
 
 mod call_columns;
+mod damage;
+mod denials;
+mod file_data;
+mod file_operations;
+mod files;
+mod follow;
+mod gaps;
 mod host_calls;
 mod lines;
 mod log_lines;
@@ -17,6 +24,8 @@ use crate::scan::Table;
 /// A table, for help and documentation.
 #[derive(Clone, Debug)]
 pub struct TableInfo {
+    /// Its schema: `public`, whose tables need no prefix, or `system`.
+    pub schema: &'static str,
     /// Its name in SQL.
     pub name: &'static str,
     /// What one row is.
@@ -38,10 +47,16 @@ pub struct ColumnInfo {
     pub description: &'static str,
 }
 
-/// All tables of the schema `public`.
+/// The schema of what guests did.
+pub(crate) const PUBLIC: &str = "public";
+/// The schema of what happened to the logs.
+const SYSTEM: &str = "system";
+
+/// All tables, by schema.
 #[must_use]
 pub fn tables() -> Vec<TableInfo> {
-    let info = |table: Arc<dyn Table>| TableInfo {
+    let info = |schema, table: Arc<dyn Table>| TableInfo {
+        schema,
         name: table.name(),
         description: table.description(),
         columns: table
@@ -55,15 +70,24 @@ pub fn tables() -> Vec<TableInfo> {
             })
             .collect(),
     };
-    all().into_iter().map(info).collect()
+    all()
+        .into_iter()
+        .flat_map(|(schema, tables)| tables.into_iter().map(move |table| info(schema, table)))
+        .collect()
 }
 
-pub(crate) fn all() -> Vec<Arc<dyn Table>> {
-    vec![
+pub(crate) fn all() -> Vec<(&'static str, Vec<Arc<dyn Table>>)> {
+    let public: Vec<Arc<dyn Table>> = vec![
         Arc::new(processes::Processes),
         Arc::new(modules::Modules),
         Arc::new(segments::Segments),
         Arc::new(host_calls::HostCalls),
+        Arc::new(files::Files),
+        Arc::new(file_operations::FileOperations),
+        Arc::new(file_data::FileData),
+        Arc::new(denials::Denials),
         Arc::new(log_lines::LogLines),
-    ]
+    ];
+    let system: Vec<Arc<dyn Table>> = vec![Arc::new(gaps::Gaps), Arc::new(damage::Damage)];
+    vec![(PUBLIC, public), (SYSTEM, system)]
 }

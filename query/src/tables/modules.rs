@@ -73,7 +73,12 @@ impl Table for Modules {
             Ok(wasm) => wasm,
             // It was removed since the statement began.
             Err(SegmentError::NoSuchModule { .. }) => return Ok(()),
-            Err(source) => return Err(ReadError::registry(source).into()),
+            Err(source) => {
+                return match scan.pin.skip(None, &source) {
+                    Ok(()) => Ok(()),
+                    Err(()) => Err(ReadError::registry(source).into()),
+                };
+            }
         };
         let about = About::of(&wasm);
         let arrays: Vec<ArrayRef> = vec![

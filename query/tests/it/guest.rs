@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use timecraft_segment::testing::process_start;
 use timecraft_segment::{
-    FunctionId, LogOptions, Outcome, ProcessEnd, ProcessId, ProcessStart, Recorder, Registry,
+    FunctionId, Gap, LogOptions, Outcome, ProcessEnd, ProcessId, ProcessStart, Recorder, Registry,
     UnixNs, function,
 };
 
@@ -56,7 +56,14 @@ impl Guest {
         }
     }
 
-    fn call(&mut self, name: &str, args: &[u64], input: &[u8], outs: &[(u64, &[u8])], result: u64) {
+    pub fn call(
+        &mut self,
+        name: &str,
+        args: &[u64],
+        input: &[u8],
+        outs: &[(u64, &[u8])],
+        result: u64,
+    ) {
         self.log.begin(id(name), args).unwrap();
         self.log.input(input);
         self.log.publish().unwrap();
@@ -130,6 +137,88 @@ impl Guest {
                 self.log.finish(Outcome::Returned, errno).unwrap();
             }
         }
+    }
+
+    /// Opens a file beneath a directory, for reading and writing.
+    pub fn open_at(&mut self, directory: u32, path: &str, oflags: u64, fdflags: u64, fd: u32) {
+        const READ_WRITE: u64 = 1 << 1 | 1 << 6;
+        let length = path.len() as u64;
+        let directory = u64::from(directory);
+        let args = [
+            directory, 1, 0x200, length, oflags, READ_WRITE, 0, fdflags, OUT,
+        ];
+        self.call(
+            "path_open",
+            &args,
+            path.as_bytes(),
+            &[(OUT, &fd.to_le_bytes())],
+            0,
+        );
+    }
+
+    /// An operation on a path beneath a directory.
+    pub fn at(&mut self, name: &str, directory: u32, path: &str, errno: u64) {
+        let length = path.len() as u64;
+        let args = match name {
+            "path_filestat_get" => vec![directory.into(), 0, 0x200, length, OUT],
+            _ => vec![directory.into(), 0x200, length],
+        };
+        self.call(name, &args, path.as_bytes(), &[], errno);
+    }
+
+    /// A call that is refused, with the note that says why.
+    pub fn refused(&mut self, name: &str, path: &str, errno: u64, note: &str) {
+        let args = [3, 0x200, path.len() as u64];
+        self.log.begin(id(name), &args).unwrap();
+        self.log.input(path.as_bytes());
+        self.log.publish().unwrap();
+        self.log.note(note);
+        self.log.finish(Outcome::Returned, errno).unwrap();
+    }
+
+    /// Reads into two vectors.
+    pub fn read_apart(&mut self, fd: u32, first: &[u8], second: &[u8]) {
+        let vector = |at: u64, bytes: &[u8]| {
+            [
+                u32::try_from(at).unwrap(),
+                u32::try_from(bytes.len()).unwrap(),
+            ]
+            .map(u32::to_le_bytes)
+            .concat()
+        };
+        let iovecs = [vector(BUFFER, first), vector(BUFFER + 0x800, second)].concat();
+        let n = u32::try_from(first.len() + second.len())
+            .unwrap()
+            .to_le_bytes();
+        self.call(
+            "fd_read",
+            &[u64::from(fd), 0x100, 2, OUT],
+            &iovecs,
+            &[(BUFFER, first), (BUFFER + 0x800, second), (OUT, &n)],
+            0,
+        );
+    }
+
+    pub fn seek(&mut self, fd: u32, position: u64) {
+        let args = [fd.into(), position, 0, OUT];
+        self.call("fd_seek", &args, &[], &[(OUT, &position.to_le_bytes())], 0);
+    }
+
+    /// A call on a descriptor that has no other arguments.
+    pub fn on(&mut self, name: &str, fd: u32, rest: &[u64], errno: u64) {
+        let args: Vec<u64> = [u64::from(fd)].iter().chain(rest).copied().collect();
+        self.call(name, &args, &[], &[], errno);
+    }
+
+    /// Calls were not recorded.
+    pub fn gap(&mut self, gap: &Gap) {
+        self.log.event(gap).unwrap();
+    }
+
+    /// Enough calls for several segments.
+    pub fn pass_the_time(&mut self) {
+        (0..10_000).for_each(|_| self.clock());
+        self.rest();
     }
 
     pub fn rename(&mut self, from: &str, to: &str) {

@@ -3,6 +3,8 @@
 //! `TIMECRAFT_BLESS=1 cargo test -p timecraft-query` writes the results of the `.slt` files anew.
 #![allow(clippy::unwrap_used)]
 
+mod damage;
+mod file_recordings;
 mod guest;
 mod parameters;
 mod point;

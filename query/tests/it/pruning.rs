@@ -1,5 +1,6 @@
 //! What filters spare, as `EXPLAIN ANALYZE` shows it.
 
+use crate::file_recordings::FileRecordings;
 use crate::recordings::{READS, Recordings};
 use crate::{session, text};
 
@@ -15,6 +16,20 @@ impl Shown {
             plan: text(session, &format!("explain analyze {sql}"))
                 .await
                 .join("\n"),
+        }
+    }
+
+    fn bytes_read(&self) -> f64 {
+        let at = self.plan.find("bytes_read=").unwrap();
+        let words: Vec<&str> = self.plan[at + 11..]
+            .split([',', ']', ' '])
+            .take(2)
+            .collect();
+        let number: f64 = words[0].parse().unwrap();
+        match words[1] {
+            "K" => number * 1e3,
+            "M" => number * 1e6,
+            _ => number,
         }
     }
 
@@ -117,24 +132,86 @@ async fn filters_reach_processes_segments_and_batches() {
 async fn payloads_that_are_not_asked_for_are_not_read() {
     let recordings = Recordings::new();
     let session = session(&recordings.registry);
-    let bytes = async |sql: &str| {
-        let shown = Shown::of(&session, sql).await;
-        let at = shown.plan.find("bytes_read=").unwrap();
-        let words: Vec<&str> = shown.plan[at + 11..]
-            .split([',', ']', ' '])
-            .take(2)
-            .collect();
-        let number: f64 = words[0].parse().unwrap();
-        match words[1] {
-            "K" => number * 1e3,
-            "M" => number * 1e6,
-            _ => number,
-        }
-    };
+    let bytes = async |sql: &str| Shown::of(&session, sql).await.bytes_read();
     let columns =
         bytes("select sum(bytes), min(fd) from host_calls where function = 'fd_read'").await;
     let payloads = bytes("select max(args) from host_calls where function = 'fd_read'").await;
     assert!(columns > 0.0 && payloads > columns, "{columns} {payloads}");
+    drop(recordings.live);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_about_files_read_what_their_rows_are_made_of() {
+    let recordings = FileRecordings::new();
+    let session = session(&recordings.registry);
+    let all = Shown::of(&session, "select count(*) from host_calls").await;
+    let (batches, _) = all.pruned("batches");
+    let (segments, _) = all.pruned("segments");
+    assert!(batches > 20 && segments > 10, "{all:?}");
+    for (sql, most_batches, most_segments) in [
+        // Batches of nothing but clock readings are in no table.
+        ("select * from files", 10, segments),
+        ("select * from file_operations", 10, segments),
+        ("select path, size from file_data", 10, segments),
+        // Where positions are wanted, what moves them is.
+        ("select position from file_data", 10, segments),
+        // A failure in each of two segments, and a call in flight.
+        ("select * from denials", 3, 3),
+        ("select * from system.gaps", 0, 0),
+        // By what a call did, and which it was.
+        (
+            "select path from file_operations where operation = 'rename'",
+            3,
+            2,
+        ),
+        (
+            "select path from file_operations where error = 'ENOENT'",
+            5,
+            4,
+        ),
+        ("select path from file_data where fd = 6", 4, 4),
+        (
+            "select path from file_data where direction = 'read' and fd = 5",
+            4,
+            4,
+        ),
+        ("select path from file_data where record_offset < 10", 6, 4),
+        (
+            "select path from files where record_offset between 10000 and 10010",
+            8,
+            segments - 2,
+        ),
+        (
+            "select path from files where open_time < '2020-01-01'",
+            0,
+            0,
+        ),
+    ] {
+        let shown = Shown::of(&session, sql).await;
+        let (total, read) = shown.pruned("batches");
+        assert!(read <= most_batches, "{sql}: {read} batches; {shown:?}");
+        if !sql.contains("open_time") {
+            assert_eq!(total, batches, "{sql}: {shown:?}");
+            let (total, read) = shown.pruned("segments");
+            assert_eq!(total, segments, "{sql}: {shown:?}");
+            assert!(read <= most_segments, "{sql}: {read} segments; {shown:?}");
+        }
+    }
+    drop(recordings.live);
+}
+
+/// Bytes are read of the batches that have a row which passed all else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_of_files_are_read_last() {
+    let recordings = Recordings::new();
+    let session = session(&recordings.registry);
+    let read = async |sql: &str| Shown::of(&session, sql).await.bytes_read();
+    let sizes = read("select sum(size) from file_data where direction = 'read'").await;
+    let some = "select max(payload) from file_data where direction = 'read' and size > 100";
+    let all = "select max(payload) from file_data where direction = 'read'";
+    // No read is as large.
+    assert!((read(some).await - sizes).abs() < 1.0);
+    assert!(read(all).await > sizes);
     drop(recordings.live);
 }
 

@@ -11,6 +11,7 @@ use sqllogictest::{
 use timecraft_query::Session;
 use timecraft_segment::Registry;
 
+use crate::file_recordings::FileRecordings;
 use crate::recordings::Recordings;
 use crate::session;
 
@@ -92,6 +93,21 @@ async fn recorded() {
         "segments.slt",
         "host_calls.slt",
         "log_lines.slt",
+    ] {
+        run(file, &recordings.registry).await;
+    }
+    drop(recordings.live);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files() {
+    let recordings = FileRecordings::new();
+    for file in [
+        "files.slt",
+        "file_operations.slt",
+        "file_data.slt",
+        "denials.slt",
+        "system.slt",
     ] {
         run(file, &recordings.registry).await;
     }

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use timecraft_segment::denial::{self, Denial};
+
 use super::errno::Errno;
 
 /// What may be done under a preopened directory.
@@ -39,6 +41,7 @@ impl Grant {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(Box::new(Refusal {
                 errno: Errno::PERM,
+                rule: self.flag(),
                 missing: MissingGrant {
                     resource: format!("write access to {:?}", self.inside(what)),
                     flag: format!("--dir {}::{}", self.host.display(), self.guest),
@@ -51,6 +54,7 @@ impl Grant {
     pub fn escaped(&self, path: &str) -> Box<Refusal> {
         Box::new(Refusal {
             errno: Errno::PERM,
+            rule: self.flag(),
             missing: MissingGrant {
                 resource: format!(
                     "{path:?}, which leads out of the directory {:?}",
@@ -59,6 +63,15 @@ impl Grant {
                 flag: "--dir HOST::GUEST".to_owned(),
             },
         })
+    }
+
+    /// The flag that gave this directory.
+    fn flag(&self) -> String {
+        let read_only = match self.access {
+            Access::ReadOnly => ":ro",
+            Access::ReadWrite => "",
+        };
+        format!("--dir {}::{}{read_only}", self.host.display(), self.guest)
     }
 
     fn inside(&self, path: &str) -> String {
@@ -73,14 +86,26 @@ impl Grant {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub errno: Errno,
+    /// What forbade it: the flag that granted less.
+    pub rule: String,
     pub missing: MissingGrant,
 }
 
 impl Refusal {
+    /// As the log keeps it.
+    pub fn denial(&self) -> Denial {
+        Denial {
+            resource: self.missing.resource.clone(),
+            rule: self.rule.clone(),
+            would_need: self.missing.flag.clone(),
+        }
+    }
+
     /// The guest looked for directories and was given none.
     pub fn no_directories() -> Box<Refusal> {
         Box::new(Refusal {
             errno: Errno::BADF,
+            rule: denial::DEFAULT_RULE.to_owned(),
             missing: MissingGrant {
                 resource: "a directory (it was given none)".to_owned(),
                 flag: "--dir HOST::GUEST".to_owned(),
@@ -105,5 +130,36 @@ impl MissingGrants {
 
     pub fn as_slice(&self) -> &[MissingGrant] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_forbade_it_and_what_would_grant_it() {
+        let grant = Grant {
+            host: "./d|e".into(),
+            guest: "/data".to_owned(),
+            access: Access::ReadOnly,
+        };
+        let denials = [
+            grant.writable("f").unwrap_err(),
+            grant.escaped("../f"),
+            Refusal::no_directories(),
+        ]
+        .map(|refusal| Denial::parse(&refusal.denial().to_string()).unwrap());
+        let said = denials.map(|d| [d.resource, d.rule, d.would_need].join("; "));
+        assert_eq!(
+            said,
+            [
+                r#"write access to "/data/f"; --dir ./d|e::/data:ro; --dir ./d|e::/data"#,
+                r#""../f", which leads out of the directory "/data"; --dir ./d|e::/data:ro; --dir HOST::GUEST"#,
+                "a directory (it was given none); default; --dir HOST::GUEST",
+            ]
+        );
     }
 }

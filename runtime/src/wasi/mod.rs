@@ -300,10 +300,9 @@ impl Wasi {
         match stop {
             Stop::Errno(errno) => Flow::Return(u16::from(errno).into()),
             Stop::Refused(refusal) => {
-                let Refusal { errno, missing } = *refusal;
-                memory.note(&format!("not granted: {}", missing.resource));
-                self.missing.add(missing);
-                Flow::Return(u16::from(errno).into())
+                memory.note(&refusal.denial().to_string());
+                self.missing.add(refusal.missing);
+                Flow::Return(u16::from(refusal.errno).into())
             }
             Stop::Limit(errno, limit) => {
                 memory.note(&limit.to_string());
