@@ -113,6 +113,12 @@ pub struct Run {
     /// A crash of the process takes nothing in any case
     #[arg(long, value_enum, default_value_t = Sync::Interval)]
     pub sync: Sync,
+    /// What becomes of the guest when its recording cannot be written
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnRecordFailure::Stop)]
+    pub on_record_failure: OnRecordFailure,
+    /// The most space that the recording may take, about; then it fails: 256KiB, 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_log_size)]
+    pub max_log_bytes: Option<Bytes>,
     /// End the guest after this long: 500ms, 10s, 1m30s
     #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
     pub timeout: Option<Duration>,
@@ -154,6 +160,15 @@ pub enum Compression {
     Zstd,
     /// Not at all
     None,
+}
+
+/// What becomes of a guest that cannot be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnRecordFailure {
+    /// It ends, and what was recorded stays
+    Stop,
+    /// It goes on, and its recording says what is missing
+    Continue,
 }
 
 /// When a recording is forced to the disk.

@@ -109,6 +109,12 @@ impl Printer {
         self.note(&text);
     }
 
+    /// Says what did not go as it should, though what was asked for was done.
+    pub fn warn(&self, text: &str) {
+        let warning = self.paint("33;1", "warning:");
+        self.note(&format!("{warning} {}", escape::lines(text)));
+    }
+
     /// A line that says what to do.
     pub fn hint(&self, text: &str) -> String {
         format!("{} {}", self.paint("36;1", "hint:"), escape::lines(text))

@@ -77,6 +77,15 @@ pub fn parse_batch_size(text: &str) -> Result<Bytes, String> {
     }
 }
 
+/// Reads how much space a log may take, as [`parse_size`].
+pub fn parse_log_size(text: &str) -> Result<Bytes, String> {
+    let size = parse_size(text)?;
+    if size.0 < LogOptions::LEAST_MAX_BYTES {
+        return Err("expected 256KiB or more".to_owned());
+    }
+    Ok(size)
+}
+
 /// Reads the size of a stack, as [`parse_size`], of those that a guest can run on.
 pub fn parse_stack_size(text: &str) -> Result<Bytes, String> {
     let size = parse_size(text)?;
@@ -182,6 +191,12 @@ mod tests {
         for text in ["4095", "257MiB", "x"] {
             assert!(parse_batch_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn log_sizes() {
+        assert!(parse_log_size("256KiB").is_ok());
+        assert!(parse_log_size("255KiB").is_err());
     }
 
     #[test]

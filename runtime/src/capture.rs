@@ -4,7 +4,7 @@
 //! what the host writes, and `finish`.
 //! This module must never look at what a function does, and never touch guest memory.
 
-use timecraft_segment::recorder::Recorder;
+use timecraft_segment::recorder::{Recorder, StopWaiting};
 use timecraft_segment::{Event, FunctionId, Outcome, error::Result};
 
 use crate::trace::Trace;
@@ -151,6 +151,16 @@ impl Capture {
     /// How many attempts to grow there were since the record before.
     pub(crate) fn growths(&self) -> u64 {
         self.growths
+    }
+
+    /// The guest has ended: its log is waited for from here on. False where it cannot be written.
+    pub(crate) fn settle(&mut self) -> bool {
+        self.recorder.as_mut().is_none_or(Recorder::settle)
+    }
+
+    /// A handle that ends the guest's wait for its log.
+    pub(crate) fn stop_waiting(&self) -> Option<StopWaiting> {
+        self.recorder.as_ref().map(Recorder::stop_waiting)
     }
 
     /// Takes the recording out, to be closed. Nothing is recorded from here on.

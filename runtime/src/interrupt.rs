@@ -1,11 +1,12 @@
 //! Ending a guest from outside: a signal or a timeout, while it computes or while it waits.
 //!
-//! [`Interrupter::interrupt`] must never allocate, lock or print: it may be called from a signal
-//! handler.
+//! [`Interrupter::interrupt`] takes a lock that nobody holds for long, so it is for threads, and not for
+//! a signal's handler.
 
 use std::sync::atomic::{AtomicI32, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
+use timecraft_segment::recorder::StopWaiting;
 use wasmtime::Engine;
 
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ struct Shared {
     cause: AtomicI32,
     /// The engine of the running guest; its epoch ends computing code.
     engine: OnceLock<Engine>,
+    /// Ends the guest's wait for its log, where it has one.
+    log: OnceLock<StopWaiting>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -87,6 +90,9 @@ impl Interrupter {
             engine.increment_epoch();
         }
         self.wakeup.wake();
+        if let Some(log) = self.shared.log.get() {
+            log.stop();
+        }
         engine.is_some()
     }
 
@@ -105,6 +111,13 @@ impl Interrupter {
     pub(crate) fn start(&self, engine: &Engine) {
         // A handle is for one run, so the engine is set once.
         let _ = self.shared.engine.set(engine.clone());
+        fence(Ordering::SeqCst);
+    }
+
+    /// Names the wait for the log. To be called before the guest starts, and the cause looked at after.
+    pub(crate) fn watch_log(&self, log: StopWaiting) {
+        // A handle is for one run, so this is set once.
+        let _ = self.shared.log.set(log);
         fence(Ordering::SeqCst);
     }
 

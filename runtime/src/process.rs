@@ -7,16 +7,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use timecraft_segment::function::Function;
-use timecraft_segment::options::LogOptions;
+use timecraft_segment::options::{LogOptions, OnFailure};
 use timecraft_segment::recorder::Recorder;
 use timecraft_segment::registry::Registry;
 use timecraft_segment::{
-    Ended, Interrupt, Invoke, ModuleId, Preopen, ProcessEnd, ProcessId, ProcessStart, UnixNs, event,
+    Ended, Gap, Interrupt, Invoke, ModuleId, Preopen, ProcessEnd, ProcessId, ProcessStart, UnixNs,
+    event,
 };
 use wasmtime::{Engine, ExternType, Instance, Module, Store, Val, WasmBacktrace};
 
@@ -109,6 +110,10 @@ pub struct Report {
     pub missing_grants: Vec<MissingGrant>,
     /// The limits that it came up against, each once.
     pub limits_reached: Vec<LimitReached>,
+    /// Why the log is not complete, though the guest was to go on without it.
+    pub log_failure: Option<Arc<timecraft_segment::Error>>,
+    /// What was not recorded, where its log could not be written and it went on.
+    pub unrecorded: Option<Gap>,
     /// How long it ran, without what came before and what its log took to close.
     pub guest_time: Duration,
 }
@@ -187,6 +192,8 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
         ..
     } = &options;
     let (limits, interrupter, timeout) = (*limits, interrupter.clone(), *timeout);
+    let on_failure = options.recording.as_ref().map(|r| r.log.on_failure);
+    let on_failure = on_failure.unwrap_or_default();
 
     let engine = engine::engine(limits.stack_bytes)?;
     let binary = Binary::new(options.source)?;
@@ -217,6 +224,9 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
     )?;
     let trace = options.trace.map(|sink| Box::new(Trace::new(sink)));
     let capture = Capture::new(recorder, trace);
+    if let Some(log) = capture.stop_waiting() {
+        interrupter.watch_log(log);
+    }
     let mut store = Store::new(
         &engine,
         Guest {
@@ -239,8 +249,18 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
     };
     let guest_time = since.elapsed();
     let mut guest = store.into_data();
-    let end = end(ended, &interrupter)?;
-    close(&mut guest, &end)?;
+    let end = match end(ended, &interrupter) {
+        Err(Error::Log(error)) => {
+            stop(&mut guest, &error);
+            return Err(Error::Log(error));
+        }
+        end => end?,
+    };
+    let (unrecorded, closed) = close(&mut guest, &end);
+    let log_failure = match (closed, on_failure) {
+        (Err(error), OnFailure::Stop) => return Err(error.into()),
+        (closed, _) => closed.err().map(Arc::new),
+    };
     let exhausted = matches!(&end, End::Trap(trap) if trap.is_of_stack());
     let limits_reached = guest
         .limiter
@@ -254,6 +274,8 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
         process_id,
         limits_reached: limits_reached.collect(),
         missing_grants: guest.wasi.missing_grants().to_vec(),
+        log_failure,
+        unrecorded,
         guest_time,
     })
 }
@@ -466,6 +488,11 @@ fn end(ended: wasmtime::Result<()>, interrupter: &Interrupter) -> Result<End> {
         .map(frames)
         .unwrap_or_default();
     let interrupted = match error.downcast::<Stop>() {
+        Ok(Stop::Log(timecraft_segment::Error::StoppedWaiting))
+            if interrupter.cause().is_some() =>
+        {
+            "interrupted".to_owned()
+        }
         Ok(Stop::Log(error)) => return Err(Error::Log(error)),
         Ok(Stop::Exit(code)) => return Ok(End::Exit(code)),
         Ok(Stop::Trap(message)) => {
@@ -525,35 +552,54 @@ fn printable(text: &str) -> String {
     printable
 }
 
-/// Records how the guest ended, and completes the log.
-fn close(guest: &mut Guest, end: &End) -> Result<()> {
+/// Records how the guest ended, and completes the log. Returns what it lacks, and whether it is whole.
+fn close(guest: &mut Guest, end: &End) -> (Option<Gap>, timecraft_segment::error::Result<()>) {
     let (status, exit_code, signal, trap) = match end {
         End::Exit(code) => (Ended::Exited, Some(*code), None, None),
         End::Trap(trap) => (Ended::Trapped, None, None, Some(trap.to_string())),
         End::Signal(number) => (Ended::Killed, None, Some(*number), None),
         End::Timeout => (Ended::Killed, None, None, None),
     };
-    if status == Ended::Killed {
+    // A log that cannot be written says so when it is closed.
+    if guest.capture.settle() && status == Ended::Killed {
         let cause = if signal.is_some() {
             "signal"
         } else {
             "timeout"
         };
-        guest.capture.event(&Interrupt {
+        // Should it fail, so does what follows.
+        let _ = guest.capture.event(&Interrupt {
             cause: cause.to_owned(),
             signal,
-        })?;
+        });
     }
-    let Some(recorder) = std::mem::take(&mut guest.capture).into_recorder() else {
-        return Ok(());
+    let Some(mut recorder) = std::mem::take(&mut guest.capture).into_recorder() else {
+        return (None, Ok(()));
     };
+    let unrecorded = recorder.unrecorded();
     let stall_ns = recorder.stall_ns();
-    recorder.close(&ProcessEnd {
+    let closed = recorder.close(&ProcessEnd {
         status,
         exit_code,
         signal,
         trap,
         stall_ns,
-    })?;
-    Ok(())
+    });
+    (unrecorded, closed)
+}
+
+/// Says in the log that the guest was stopped because its log failed.
+fn stop(guest: &mut Guest, error: &timecraft_segment::Error) {
+    let Some(recorder) = std::mem::take(&mut guest.capture).into_recorder() else {
+        return;
+    };
+    let stall_ns = recorder.stall_ns();
+    // The error that matters is the first, which the caller reports.
+    let _ = recorder.close(&ProcessEnd {
+        status: Ended::Killed,
+        exit_code: None,
+        signal: None,
+        trap: Some(format!("stopped: {error}")),
+        stall_ns,
+    });
 }

@@ -192,6 +192,18 @@ impl Error {
     }
 }
 
+/// An error and its causes, in a line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 fn list(ids: &[ProcessId]) -> String {
     const SHOWN: usize = 5;
     let mut text = ids

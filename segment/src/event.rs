@@ -194,6 +194,18 @@ pub struct Gap {
     pub reason: String,
 }
 
+impl Gap {
+    /// This gap and a later one as one.
+    #[must_use]
+    pub(crate) fn and(self, later: &Gap) -> Gap {
+        Gap {
+            calls: self.calls + later.calls,
+            to_ns: later.to_ns,
+            ..self
+        }
+    }
+}
+
 /// An event that the recorder can append: it knows its function number.
 pub trait Event: Serialize {
     /// The number its records carry.

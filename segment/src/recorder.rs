@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use rustix::fs::FlockOperation;
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::event::{self, Ended, Event, Gap, ProcessEnd, ProcessStart};
 use crate::handover::{Closing, Shared};
 use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId};
@@ -53,6 +53,8 @@ pub struct Recorder {
     note: String,
     /// The gap that is open.
     gap: Option<Gap>,
+    /// Those that are closed, together.
+    closed_gaps: Option<Gap>,
     /// The call that is open is counted in the gap, or is not to be.
     counted: bool,
 }
@@ -118,6 +120,7 @@ impl Recorder {
             consumed: None,
             note: String::new(),
             gap: None,
+            closed_gaps: None,
             counted: false,
         };
         recorder.event(start)?;
@@ -141,7 +144,7 @@ impl Recorder {
             self.writer.begin(self.start, function, args);
         }
         if self.writer.failed().is_some() {
-            return self.unrecorded(Piece::None);
+            return self.not_recorded(Piece::None);
         }
         Ok(())
     }
@@ -160,7 +163,7 @@ impl Recorder {
     pub fn publish(&mut self) -> Result<()> {
         self.writer.publish_begin();
         if self.writer.failed().is_some() {
-            return self.unrecorded(self.piece());
+            return self.not_recorded(self.piece());
         }
         Ok(())
     }
@@ -196,7 +199,7 @@ impl Recorder {
             self.note.clear();
         }
         if self.writer.failed().is_some() {
-            self.unrecorded(self.piece())?;
+            self.not_recorded(self.piece())?;
         }
         Ok(offset)
     }
@@ -224,6 +227,26 @@ impl Recorder {
         ElapsedNs(self.clock.elapsed_ns())
     }
 
+    /// The guest has ended: from here on its log is waited for again, as long as the disk takes. False
+    /// where the log cannot be written.
+    pub fn settle(&mut self) -> bool {
+        self.shared.wait_again();
+        if let Some(Failed::NoBuffer) = self.writer.failed() {
+            // Unless the disk is to blame there is one soon.
+            self.shared.next(self.writer.sequence() + 1);
+        }
+        self.writer.failed().is_none() || self.resume()
+    }
+
+    /// What was not recorded so far, all gaps together.
+    pub fn unrecorded(&mut self) -> Option<Gap> {
+        let open = self.gap_until_now();
+        match (self.closed_gaps.clone(), open) {
+            (Some(closed), Some(open)) => Some(closed.and(&open)),
+            (closed, open) => closed.or(open),
+        }
+    }
+
     /// A handle by which another thread ends the guest's wait for its log.
     #[must_use]
     pub fn stop_waiting(&self) -> StopWaiting {
@@ -248,7 +271,7 @@ impl Recorder {
         let Some(packer) = self.packer.take() else {
             return Ok(());
         };
-        self.shared.wait_again();
+        self.settle();
         // The host gave up inside a call: what it had come to is kept.
         if let (None, Some(published)) = (self.writer.failed(), self.writer.open_record()) {
             if published == Published::No {
@@ -256,10 +279,6 @@ impl Recorder {
             }
             // A log that cannot be written says so below.
             let _ = self.finish(Outcome::Interrupted, 0);
-        }
-        if let Some(Failed::NoBuffer) = self.writer.failed() {
-            // Unless the disk is to blame there is one soon.
-            self.shared.next(self.writer.sequence() + 1);
         }
         let recorded = self.resume() && self.event(end).is_ok() && self.writer.failed().is_none();
         let mut words = None;
@@ -309,7 +328,7 @@ impl Recorder {
     /// A call cannot be recorded: the reason, or where the guest goes on, what will be said of it
     /// later.
     #[cold]
-    fn unrecorded(&mut self, in_log: Piece) -> Result<()> {
+    fn not_recorded(&mut self, in_log: Piece) -> Result<()> {
         let reason = self.failure();
         if self.on_failure == OnFailure::Stop || matches!(reason, Error::StoppedWaiting) {
             return Err(reason);
@@ -356,6 +375,10 @@ impl Recorder {
                 return false;
             }
             self.gap = None;
+            self.closed_gaps = Some(match self.closed_gaps.take() {
+                Some(before) => before.and(&gap),
+                None => gap,
+            });
             // Nobody is left to tell if this fails; readers see that the record is later.
             let _ = self.writer.say_last(&LastWords::default());
             let lost = &self.shared.map.counters().lost_calls;
@@ -407,17 +430,6 @@ impl Recorder {
         };
         Error::RecordingFailed { source }
     }
-}
-
-/// An error and its causes, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Drop for Recorder {

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use timecraft_segment::Registry;
 
 use crate::args::{Cli, Command};
 use crate::config::{Config, Surroundings, load};
@@ -91,6 +92,31 @@ fn dispatch(printer: &Printer, cli: Cli) -> Result<ExitStatus, Error> {
         Command::Config => config::config(printer, &config(&cli.global)?),
         Command::Version => version::version(printer),
     }
+}
+
+/// The registry, in which the logs are sealed that dead writers left.
+fn open_registry(printer: &Printer, config: &Config) -> Registry {
+    let registry = Registry::at(&config.registry.path);
+    // They can be read as they are, so that they cannot be sealed is worth no more than a word.
+    match registry.seal_orphans() {
+        Ok(failed) => {
+            for (process, error) in failed.iter().filter(|(_, error)| !is_read_only(error)) {
+                printer.warn(&format!(
+                    "the log of process {process}, whose writer died, is not sealed: {error}"
+                ));
+            }
+        }
+        Err(error) if is_read_only(&error) => {}
+        Err(error) => printer.warn(&error.to_string()),
+    }
+    registry
+}
+
+/// Whether a registry is only there to be read.
+fn is_read_only(error: &timecraft_segment::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error, timecraft_segment::Error::Io { source, .. }
+        if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
 }
 
 fn finish(printer: &Printer, result: Result<ExitStatus, Error>, failure: ExitStatus) -> ExitStatus {

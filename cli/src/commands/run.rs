@@ -14,10 +14,10 @@ use signal_hook::iterator::Signals;
 use timecraft_runtime::{
     Cause, End, Interrupter, Limits, Options, Recording, Report, Source, trace, wasi,
 };
-use timecraft_segment::{Compression, LogOptions, Record, Registry, Sync, describe};
+use timecraft_segment::{Compression, LogOptions, OnFailure, Record, Registry, Sync, describe};
 
-use crate::args::{self, Run};
-use crate::commands::ExitStatus;
+use crate::args::{self, OnRecordFailure, Run};
+use crate::commands::{ExitStatus, open_registry};
 use crate::config::Config;
 use crate::error::Error;
 use crate::escape;
@@ -34,7 +34,11 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     interrupt_on_signals(&interrupter)?;
     outlive_large_files()?;
     printer.never_hold(&interrupter);
-    let registry = Registry::at(&config.registry.path);
+    let registry = if args.fly_blind {
+        Registry::at(&config.registry.path)
+    } else {
+        open_registry(printer, config)
+    };
     let mut options = Options::new(&source, interrupter.clone());
     options.args = guest_args(&args.command);
     options.environment = environment(&args);
@@ -127,6 +131,11 @@ fn log_options(args: &Run) -> LogOptions {
             args::Sync::Interval => Sync::Interval,
             args::Sync::Batch => Sync::Batch,
         },
+        on_failure: match args.on_record_failure {
+            OnRecordFailure::Stop => OnFailure::Stop,
+            OnRecordFailure::Continue => OnFailure::Continue,
+        },
+        max_bytes: args.max_log_bytes.map(|size| size.0),
         ..LogOptions::default()
     }
 }
@@ -217,6 +226,20 @@ fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
             ExitStatus::TIMEOUT
         }
     };
+    if let Some(gap) = &report.unrecorded {
+        let calls = match gap.calls {
+            1 => "1 call of the guest was".to_owned(),
+            n => format!("{n} calls of the guest were"),
+        };
+        printer.warn(&format!("{calls} not recorded: {}", gap.reason));
+    }
+    if let Some(error) = &report.log_failure {
+        let text = format!(
+            "the recording is not complete: {}",
+            timecraft_segment::error::chain(error.as_ref())
+        );
+        printer.warn(&text);
+    }
     if status != ExitStatus::Guest(0) {
         for missing in &report.missing_grants {
             printer.note(&printer.hint(&format!(

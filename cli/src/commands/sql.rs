@@ -4,10 +4,9 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use timecraft_query::{Session, SessionOptions};
-use timecraft_segment::Registry;
 
 use crate::args::Sql;
-use crate::commands::ExitStatus;
+use crate::commands::{ExitStatus, open_registry};
 use crate::config::Config;
 use crate::error::Error;
 use crate::output::Output;
@@ -31,7 +30,7 @@ pub fn sql(
             doing: "start the threads of the query engine",
             source,
         })?;
-    let session = Session::new(SessionOptions::new(Registry::at(&config.registry.path)))?;
+    let session = Session::new(SessionOptions::new(open_registry(printer, config)))?;
     let context = session.context();
     // So that the engine can say where in the query a mistake is.
     let state = context.state_ref();
