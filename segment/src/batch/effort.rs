@@ -16,7 +16,8 @@ pub enum Effort {
     /// zstd at level 1.
     #[default]
     Normal,
-    /// zstd at level -5: source code in 0.6 to 0.8 of the time, and 1.5 times as large.
+    /// zstd at level -5: source code in 0.8 of the time and 1.5 times as large, programs in 0.6 of it
+    /// and 1.3 times. Levels from -10 on are faster, and leave half of what there is to gain.
     Fast,
     /// Payload as it is, columns at level -5: a small part of the bytes, and a large part of what
     /// there is to gain.

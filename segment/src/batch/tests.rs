@@ -279,7 +279,7 @@ fn a_header_that_cannot_be_is_refused() {
 fn numbers_that_cannot_be_are_refused() {
     let damage = |change: fn(&mut Crafted)| Crafted::damage(change);
     assert_eq!(
-        damage(|c| c.streams[RESULTS][0] = 6),
+        damage(|c| c.streams[RESULTS][0] = Outcome::ALL.len() as u8),
         "an outcome that does not exist"
     );
     assert_eq!(
