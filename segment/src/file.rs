@@ -403,23 +403,26 @@ impl SegmentReader {
             path: &self.path,
             length: self.bytes,
         };
-        let calls_at = position + HEADER_BYTES as u64;
-        let summary = &header.summary;
-        let calls_length = summary.calls_bytes as usize;
+        let calls_length = header.summary.calls_bytes as usize;
         let payload = projection.has(Projection::PAYLOAD);
         // With the payload comes all that follows it, so that reading everything checks every byte.
-        let length = if payload {
+        let body_length = if payload {
             header.body_bytes() as usize
         } else {
             calls_length
         };
-        let body = read.section(calls_at, length)?;
+        let batch = read.section(*position, HEADER_BYTES + body_length)?;
+        let damaged = |what| Error::damaged(&self.path, *position, what);
+        let (own, body) = batch.split_at(HEADER_BYTES);
+        if own != header.to_bytes() {
+            return Err(damaged("the batch header is not the one of the index"));
+        }
         let (columns, rest) = body.split_at(calls_length);
         let rest = payload
             .then(|| batch::check_open_and_end(header, rest))
             .transpose();
         rest.and_then(|payload| batch::decode(header, columns, payload, projection))
-            .map_err(|what| Error::damaged(&self.path, *position, what))
+            .map_err(damaged)
     }
 
     /// The pieces of the record that was open when the last batch was written, over all batches

@@ -20,7 +20,8 @@ pub enum Outcome {
     Interrupted = 3,
     /// It has not returned: the guest is in it, or its writer died in it.
     InFlight = 4,
-    /// Nobody knows: recording failed while the guest was in it. A gap follows.
+    /// Nobody knows: recording failed while the guest was in it, and a gap follows; or the log is
+    /// damaged behind it.
     Unrecorded = 5,
 }
 

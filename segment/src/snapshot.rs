@@ -100,6 +100,11 @@ impl Problems {
         }
     }
 
+    /// Whether any was met.
+    pub(crate) fn any(&self) -> bool {
+        !self.met.is_empty()
+    }
+
     /// # Errors
     /// With `error`, unless it is damage that is to be skipped.
     pub(crate) fn meet(&mut self, error: Error) -> Result<()> {

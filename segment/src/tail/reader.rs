@@ -252,9 +252,10 @@ impl TailCopy {
         let words = self.last_words.as_ref().filter(|_| tip.end.is_none());
         let gap = words.and_then(|w| Some((w.at_ns, w.gap.as_ref()?)));
         let gap = gap.filter(|(at, _)| start.0 <= *at);
+        // Behind damage nobody knows whether the record had ended.
         let unfinished = match gap {
-            Some(_) => decoder.push_given_up(&mut last),
-            None => decoder.push_in_flight(&mut last),
+            None if !problems.any() => decoder.push_in_flight(&mut last),
+            _ => decoder.push_given_up(&mut last),
         };
         if let Err(what) = unfinished {
             problems.meet(Error::damaged(&self.path, 0, what))?;

@@ -27,6 +27,14 @@ fn rows(calls: &timecraft_segment::Calls) -> impl Iterator<Item = Row> {
     })
 }
 
+/// Whether a row is one of those whose end was not read, and else is what was recorded.
+fn is_beginning_of(row: &Row, whole: &Row) -> bool {
+    let unfinished = [Outcome::InFlight as u8, Outcome::Unrecorded as u8].contains(&row.2);
+    // Of a record that has an end, only what the host took is kept.
+    let input = row.5.starts_with(&whole.5) || whole.5.starts_with(&row.5);
+    unfinished && (row.0, row.1, &row.4) == (whole.0, whole.1, &whole.4) && input
+}
+
 /// All rows that can be read, and what is reported.
 fn read(snapshot: &Snapshot) -> (Vec<Row>, Vec<Damage>) {
     let mut found = snapshot.damage().to_vec();
@@ -47,7 +55,7 @@ fn record(log: &Log, sealed: bool) -> ProcessId {
         segment_bytes: 2000,
         ..small()
     });
-    for n in 0..12_u8 {
+    for n in 0..20_u8 {
         clock_time_get(&mut recorder, u64::from(n));
         let noise: Vec<u8> = (0..400_u32)
             .map(|i| (i.wrapping_mul(2_654_435_761 + u32::from(n)) >> 13) as u8)
@@ -107,7 +115,12 @@ impl Sweep {
             Ok(snapshot) => {
                 let (rows, damage) = read(&snapshot);
                 for row in &rows {
-                    assert!(self.whole.contains(row), "{about}: a wrong record: {row:?}");
+                    let unknown = row.2 == Outcome::Unrecorded as u8;
+                    let whole = &self.whole[row.0 as usize];
+                    assert!(
+                        row == whole || unknown && is_beginning_of(row, whole),
+                        "{about}: a wrong record: {row:?}"
+                    );
                 }
                 let lost = rows.len() < self.whole.len();
                 assert!(
@@ -174,7 +187,8 @@ fn every_byte_of_a_segment_may_change() {
             let mut changed = bytes.clone();
             changed[i] ^= 1 << (i % 8);
             std::fs::write(&file, &changed).unwrap();
-            assert!(sweep.check(&file, &format!("{name} changed at {i}")));
+            let about = format!("{name} changed at {i} of {}", bytes.len());
+            assert!(sweep.check(&file, &about), "{about} is not reported");
         }
         std::fs::write(&file, &bytes).unwrap();
     }
@@ -287,7 +301,13 @@ fn pages_of_a_tail_that_did_not_reach_the_disk_take_only_what_is_behind_them() {
         let snapshot = sweep.registry.snapshot(sweep.process).unwrap();
         let (rows, damage) = read(&snapshot);
         assert_eq!(damage, []);
-        assert_eq!(rows, sweep.whole[..rows.len()], "pages {pages:b}");
+        for (row, whole) in rows.iter().zip(&sweep.whole) {
+            let last = row.0 + 1 == rows.len() as u64;
+            assert!(
+                row == whole || last && is_beginning_of(row, whole),
+                "pages {pages:b}: {row:?}"
+            );
+        }
         assert!(rows.len() >= segments, "what stands in segments is there");
         assert_eq!(snapshot.end_offset(), Offset(rows.len() as u64));
         if pages & !1 == 0 {
