@@ -163,10 +163,10 @@ impl Shared {
 
     /// The packer waits to try again; false where the log was closed meanwhile.
     pub(crate) fn wait_to_retry(&self, at_most: Duration) -> bool {
-        let until = Instant::now() + at_most;
+        let since = Instant::now();
         let mut state = self.lock();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = at_most.saturating_sub(since.elapsed());
             if state.closing.is_some() || left.is_zero() {
                 return state.closing.is_none();
             }

@@ -98,16 +98,12 @@ fn dispatch(printer: &Printer, cli: Cli) -> Result<ExitStatus, Error> {
 fn open_registry(printer: &Printer, config: &Config) -> Registry {
     let registry = Registry::at(&config.registry.path);
     // They can be read as they are, so that they cannot be sealed is worth no more than a word.
-    match registry.seal_orphans() {
-        Ok(failed) => {
-            for (process, error) in failed.iter().filter(|(_, error)| !is_read_only(error)) {
-                printer.warn(&format!(
-                    "the log of process {process}, whose writer died, is not sealed: {error}"
-                ));
-            }
-        }
-        Err(error) if is_read_only(&error) => {}
-        Err(error) => printer.warn(&error.to_string()),
+    // Where it cannot be listed, the command itself says so.
+    let failed = registry.seal_orphans().unwrap_or_default();
+    for (process, error) in failed.iter().filter(|(_, error)| !is_read_only(error)) {
+        printer.warn(&format!(
+            "the log of process {process}, whose writer died, is not sealed: {error}"
+        ));
     }
     registry
 }

@@ -6,6 +6,8 @@
 mod config;
 mod endings;
 #[cfg(feature = "sql")]
+mod faults;
+#[cfg(feature = "sql")]
 mod files;
 #[cfg(feature = "sql")]
 mod live;

@@ -125,6 +125,8 @@ impl Run {
             });
             let status = child.wait().unwrap();
             done.store(true, Ordering::Relaxed);
+            let said = std::fs::read_to_string(self.said_path()).unwrap();
+            assert!(!said.contains("panicked"), "{said}");
             assert!(
                 status.code().is_some() || status.signal() == Some(9),
                 "{status}"
