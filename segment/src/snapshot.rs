@@ -16,6 +16,7 @@ use crate::event::{self, ProcessEnd, ProcessStart};
 use crate::file::{self, SegmentReader};
 use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId, SegmentNumber};
 use crate::registry;
+use crate::tail;
 use crate::tail::reader::{TailCopy, Tip};
 
 /// A place in a log that is not as it was written.
@@ -228,16 +229,19 @@ impl Snapshot {
     ) -> Result<Snapshot> {
         // A log may end between the look at its tail and the look at its segments, and its last
         // segment may be sealed and another begun; then what was seen does not fit together, and
-        // looking again does. Of a log that nobody writes any more a second look shows the same.
-        let mut attempts = 0;
-        loop {
-            let last = attempts == 8;
-            let mut met = if last { problems() } else { Problems::fail() };
-            match Snapshot::attempt(process, folder, &mut met) {
-                Err(error) if !last && Damage::of(&error).is_some() => attempts += 1,
+        // looking again does. Of a log that nobody changes a second look shows the same.
+        for _ in 0..8 {
+            let before = Files::of(folder)?;
+            match Snapshot::attempt(process, folder, &mut Problems::fail()) {
+                Err(error) if Damage::of(&error).is_some() => {
+                    if !before.live && before == Files::of(folder)? {
+                        break;
+                    }
+                }
                 done => return done,
             }
         }
+        Snapshot::attempt(process, folder, &mut problems())
     }
 
     fn attempt(process: ProcessId, folder: &Path, problems: &mut Problems) -> Result<Snapshot> {
@@ -389,6 +393,24 @@ fn end_missing(reader: &SegmentReader) -> Error {
     }
 }
 
+/// The files of a log, as far as their change shows.
+#[derive(PartialEq)]
+struct Files {
+    live: bool,
+    lengths: Vec<(String, Option<u64>)>,
+}
+
+impl Files {
+    fn of(folder: &Path) -> Result<Files> {
+        let length = |name: &String| std::fs::metadata(folder.join(name)).map(|m| m.len()).ok();
+        let names = registry::names(folder)?.into_iter();
+        Ok(Files {
+            live: tail::reader::is_live(folder)?,
+            lengths: names.map(|name| (name.clone(), length(&name))).collect(),
+        })
+    }
+}
+
 /// A log as it is put together.
 struct Log {
     process: ProcessId,
@@ -429,7 +451,7 @@ impl Log {
         problems: &mut Problems,
     ) -> Result<()> {
         if tail.process() != self.process {
-            let path = folder.join(crate::tail::FILE_NAME);
+            let path = folder.join(tail::FILE_NAME);
             return problems.meet(Error::damaged(
                 &path,
                 24,
@@ -536,7 +558,7 @@ fn tail_info(folder: &Path, number: usize, chunks: &[Chunk]) -> Option<SegmentIn
     let bytes = chunks.iter().map(|c| bytes(c) as u64).sum();
     Some(SegmentInfo {
         number: SegmentNumber(u32::try_from(number).unwrap_or(u32::MAX)),
-        path: folder.join(crate::tail::FILE_NAME),
+        path: folder.join(tail::FILE_NAME),
         first_offset: first.summary.first_offset,
         last_offset: Offset(last.summary.end_offset().0 - 1),
         first_time: first.summary.first_time,

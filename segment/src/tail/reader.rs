@@ -459,6 +459,18 @@ impl Layout {
     }
 }
 
+/// Whether somebody writes the log in that folder.
+pub(crate) fn is_live(folder: &Path) -> Result<bool> {
+    let path = folder.join(FILE_NAME);
+    match File::open(&path) {
+        Ok(file) => lock_is_free(&file)
+            .map(|free| !free)
+            .map_err(Error::io("lock", &path)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io("open", &path)(e)),
+    }
+}
+
 /// Whether nobody writes the tail any more.
 fn lock_is_free(file: &File) -> std::io::Result<bool> {
     let free = disk::lock_shared(file)?;

@@ -493,7 +493,8 @@ fn who_seals_may_be_killed_or_fail_at_every_step_and_another_goes_on() {
             );
             check_sealed(&run, process, &seen);
             if code == Some(0) {
-                assert!(n > 5, "{kind}: {n} steps");
+                // A short write is none where nothing is written any more.
+                assert!(n > 3, "{kind}: {n} steps");
                 break;
             }
         }
@@ -541,6 +542,8 @@ fn check_gaps(seen: &[Seen], fault: &str) {
     assert_eq!(next + gap, CALLS, "{seen:?}");
 }
 
+/// A child for each disk step, or each `step`th: where the disk stays bad, the end of the log is tried
+/// again for a while, and there the walk is a coarse one.
 fn walk_disk_faults(plan: Plan<'_>, kind: &str, range: &str, step: usize) {
     for n in (1_u64..).step_by(step) {
         let run = Run::new();
@@ -604,7 +607,7 @@ fn walk_disk_faults(plan: Plan<'_>, kind: &str, range: &str, step: usize) {
 fn a_guest_stops_when_the_disk_fails_at_any_step_and_what_was_recorded_stays() {
     for kind in ["enospc", "eio", "short"] {
         walk_disk_faults(PLAN, kind, "", 1);
-        walk_disk_faults(PLAN, kind, "..", 1);
+        walk_disk_faults(PLAN, kind, "..", 6);
     }
     let synced = Plan {
         sync: Sync::Batch,
@@ -621,7 +624,7 @@ fn a_guest_goes_on_when_the_disk_fails_at_any_step_and_the_gap_is_recorded() {
     };
     for kind in ["enospc", "eio", "short"] {
         walk_disk_faults(plan, kind, "", 1);
-        walk_disk_faults(plan, kind, "..", 1);
+        walk_disk_faults(plan, kind, "..", 6);
         walk_disk_faults(plan, kind, "while", 3);
     }
 }
