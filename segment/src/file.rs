@@ -78,11 +78,13 @@ pub(crate) struct SegmentWriter {
     index: Vec<(u64, Header)>,
     /// A step failed, and what it left behind `position` is still there.
     torn: bool,
+    /// The disk has its name.
+    named: bool,
 }
 
 impl SegmentWriter {
     /// Creates the file, readable by its user alone.
-    pub(crate) fn create(folder: &Path, header: &SegmentHeader, sync: Sync) -> Result<Self> {
+    pub(crate) fn create(folder: &Path, header: &SegmentHeader) -> Result<Self> {
         let path = folder.join(file_name(SegmentNumber(header.segment)));
         // It gets its name when it has its header, so that no reader finds half of one.
         let new = path.with_extension("new");
@@ -96,13 +98,7 @@ impl SegmentWriter {
         let create = || {
             let file = disk::create(&new)?;
             disk::write(&file, &bytes, 0)?;
-            if sync != Sync::None {
-                disk::sync(&file)?;
-            }
             disk::rename(&new, &path)?;
-            if sync != Sync::None {
-                disk::sync_folder(folder)?;
-            }
             Ok(file)
         };
         let file = create().map_err(|e| {
@@ -116,6 +112,7 @@ impl SegmentWriter {
             position: bytes.len() as u64,
             index: Vec::new(),
             torn: false,
+            named: false,
         })
     }
 
@@ -133,6 +130,7 @@ impl SegmentWriter {
             position: reader.batches_end,
             index: reader.batches.clone(),
             torn: true,
+            named: true,
         };
         writer.mend()?;
         Ok(writer)
@@ -167,8 +165,14 @@ impl SegmentWriter {
     }
 
     /// Waits until the disk has everything.
-    pub(crate) fn sync(&self) -> Result<()> {
-        disk::sync(&self.file).map_err(Error::io("sync", &self.path))
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        let failed = |e| Error::io("sync", &self.path)(e);
+        disk::sync(&self.file).map_err(failed)?;
+        if let (false, Some(folder)) = (self.named, self.path.parent()) {
+            disk::sync_folder(folder).map_err(failed)?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     /// Writes the footer, and waits until the disk has it where that is asked for.

@@ -97,7 +97,7 @@ impl Packer {
         options: &LogOptions,
     ) -> Result<Packer> {
         let descriptors = Descriptors::at_start(start);
-        let segment = begin_segment(folder, 0, start, &descriptors, options.sync)?;
+        let segment = begin_segment(folder, 0, start, &descriptors)?;
         Ok(Packer {
             shared,
             tail,
@@ -381,7 +381,7 @@ impl Packer {
         if let Some(error) = self.sync_failed {
             return Err(Error::io("sync", &path)(error.into()));
         }
-        let synced = match &self.segment {
+        let synced = match &mut self.segment {
             Some(segment) => segment.sync(),
             None => Ok(()),
         };
@@ -415,7 +415,6 @@ impl Packer {
                 self.segments,
                 &self.start,
                 &self.descriptors,
-                self.options.sync,
             )?);
             self.segments += 1;
             self.opened = Instant::now();
@@ -437,12 +436,11 @@ fn begin_segment(
     number: u32,
     start: &ProcessStart,
     descriptors: &Descriptors,
-    sync: Sync,
 ) -> Result<SegmentWriter> {
     let header = SegmentHeader {
         segment: number,
         process: start.clone(),
         descriptors: descriptors.table(),
     };
-    SegmentWriter::create(folder, &header, sync)
+    SegmentWriter::create(folder, &header)
 }

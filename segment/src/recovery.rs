@@ -212,7 +212,7 @@ fn complete(
             process: last.header().process.clone(),
             descriptors: descriptors_after(last)?.table(),
         };
-        SegmentWriter::create(folder, &header, Sync::Batch)?
+        SegmentWriter::create(folder, &header)?
     } else {
         SegmentWriter::reopen(last)?
     };
