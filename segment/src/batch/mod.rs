@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use decode::{check_open, check_open_and_end, decode};
 pub use effort::{Compression, Effort};
 pub(crate) use encode::{Encoder, Open};
-pub(crate) use header::Header;
+pub(crate) use header::{Header, MAGIC};
 pub use header::{HEADER_BYTES, Summary};
 
 use crate::function;
