@@ -209,6 +209,7 @@ impl Header {
             s.payload_bytes,
             u64::from(self.expanded_bytes),
             u64::from(self.open_bytes),
+            s.raw_bytes,
         ];
         sections.iter().all(|&n| n <= MAX_SECTION as u64)
             && s.payload_bytes <= u64::from(self.literal_bytes)
