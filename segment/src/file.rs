@@ -28,14 +28,14 @@ const MAGIC: [u8; 8] = *b"TCSEG\r\n\x1a";
 /// The newest format version, and the one that is written.
 pub const VERSION: u32 = 1;
 /// Magic, version, length and checksum of the JSON that follows.
-const FIXED: usize = 20;
+pub(crate) const FIXED: usize = 20;
 /// Where the footer begins, so that a scan knows a footer that was cut from a damaged batch.
-const FOOTER_MAGIC: [u8; 8] = *b"TCFOOT\r\n";
+pub(crate) const FOOTER_MAGIC: [u8; 8] = *b"TCFOOT\r\n";
 /// What ends a sealed file: length of the footer, its checksum, this.
-const END_MAGIC: [u8; 8] = *b"TCSEAL\r\n";
-const TRAILER: usize = 16;
+pub(crate) const END_MAGIC: [u8; 8] = *b"TCSEAL\r\n";
+pub(crate) const TRAILER: usize = 16;
 /// An entry of the index: position, then the batch's header.
-const INDEX_ENTRY: usize = 8 + HEADER_BYTES;
+pub(crate) const INDEX_ENTRY: usize = 8 + HEADER_BYTES;
 
 /// What a segment says of itself, as JSON at its beginning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use crate::file::{SegmentHeader, SegmentReader, SegmentWriter};
 use crate::ids::ProcessId;
 use crate::options::Sync;
 use crate::registry::{Registry, names};
-use crate::snapshot::{Problems, open_segments};
+use crate::snapshot::{Problems, follow_one_another, open_segments};
 use crate::tail;
 use crate::tail::last_words::LastWords;
 use crate::tail::reader::{TailCopy, Tip};
@@ -160,6 +160,7 @@ fn without_tail(folder: &Path) -> Result<Sealing> {
 fn finish(process: ProcessId, folder: &Path, tail: &TailCopy) -> Result<()> {
     let mut problems = Problems::fail();
     let readers = open_segments(process, folder, &mut problems)?;
+    follow_one_another(process, &readers)?;
     let tail_path = folder.join(tail::FILE_NAME);
     if tail.process() != process {
         return Err(Error::damaged(

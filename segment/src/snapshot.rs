@@ -254,19 +254,11 @@ impl Snapshot {
             });
         };
         let start = Arc::new(first.header().process.clone());
-        let mut log = Log {
-            process,
-            next: Offset(0),
-            chunks: Vec::new(),
-            segments: Vec::new(),
-        };
+        let mut log = Log::of_segments(process, &readers, problems)?;
         let last = readers.len() - 1;
-        for (i, reader) in readers.iter().enumerate() {
-            log.add_segment(reader, problems)?;
-            // A segment is sealed before the next is begun, and the last before the tail goes.
-            if !reader.is_sealed() && (i < last || tail.is_none()) {
-                problems.meet(end_missing(reader))?;
-            }
+        // The last segment is sealed before the tail goes.
+        if tail.is_none() && !readers[last].is_sealed() {
+            problems.meet(end_missing(&readers[last]))?;
         }
 
         let mut end = readers.last().and_then(|r| r.end().cloned());
@@ -420,6 +412,27 @@ struct Log {
 }
 
 impl Log {
+    fn of_segments(
+        process: ProcessId,
+        readers: &[SegmentReader],
+        problems: &mut Problems,
+    ) -> Result<Log> {
+        let mut log = Log {
+            process,
+            next: Offset(0),
+            chunks: Vec::new(),
+            segments: Vec::new(),
+        };
+        for (i, reader) in readers.iter().enumerate() {
+            log.add_segment(reader, problems)?;
+            // A segment is sealed before the next is begun.
+            if !reader.is_sealed() && i + 1 < readers.len() {
+                problems.meet(end_missing(reader))?;
+            }
+        }
+        Ok(log)
+    }
+
     fn add_segment(&mut self, reader: &SegmentReader, problems: &mut Problems) -> Result<()> {
         let reader = Arc::new(reader.clone());
         let in_segment = self.chunks.len();
@@ -518,6 +531,14 @@ pub(crate) fn open_segments(
         }
     }
     Ok(readers)
+}
+
+/// Whether segments follow one another, without a hole between their records.
+///
+/// # Errors
+/// When they do not: that is damage.
+pub(crate) fn follow_one_another(process: ProcessId, readers: &[SegmentReader]) -> Result<()> {
+    Log::of_segments(process, readers, &mut Problems::fail()).map(drop)
 }
 
 /// A segment that is of that process, and whose name is its own.

@@ -10,7 +10,7 @@ use crate::record::Outcome;
 
 /// The length of a batch header in bytes.
 pub const HEADER_BYTES: usize = 128;
-const MAGIC: [u8; 4] = *b"TCB1";
+pub(crate) const MAGIC: [u8; 4] = *b"TCB1";
 
 /// A failed call, a trap, an interrupt or a call in flight is in the batch.
 const FLAG_ANY_FAILED: u32 = 1;
@@ -209,6 +209,7 @@ impl Header {
             s.payload_bytes,
             u64::from(self.expanded_bytes),
             u64::from(self.open_bytes),
+            s.raw_bytes,
         ];
         sections.iter().all(|&n| n <= MAX_SECTION as u64)
             && s.payload_bytes <= u64::from(self.literal_bytes)

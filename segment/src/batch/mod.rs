@@ -17,8 +17,8 @@ mod tests;
 pub(crate) use decode::{check_open, check_open_and_end, decode};
 pub use effort::{Compression, Effort};
 pub(crate) use encode::{Encoder, Open};
-pub(crate) use header::Header;
 pub use header::{HEADER_BYTES, Summary};
+pub(crate) use header::{Header, MAGIC};
 
 use crate::function;
 use crate::options::LogOptions;

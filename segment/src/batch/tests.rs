@@ -264,6 +264,7 @@ fn a_header_that_cannot_be_is_refused() {
     refused(|h| h.ranges = MAX_RANGES as u32 + 1);
     refused(|h| h.expanded_bytes = MAX_SECTION as u32 + 1);
     refused(|h| h.open_bytes = MAX_SECTION as u32 + 1);
+    refused(|h| h.summary.raw_bytes = MAX_SECTION as u64 + 1);
     refused(|h| h.literal_bytes = h.expanded_bytes + 1);
     refused(|h| h.literal_bytes = h.summary.payload_bytes as u32 / 9);
     refused(|h| h.summary.first_offset = Offset(u64::MAX));

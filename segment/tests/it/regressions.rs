@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use timecraft_segment::testing::process_start;
-use timecraft_segment::{LogOptions, LogState, Offset, Outcome, Projection, describe};
+use timecraft_segment::testing::{craft, process_start};
+use timecraft_segment::{
+    Error, LogOptions, LogState, Offset, Outcome, ProcessId, Projection, describe,
+};
 
 use crate::support::{Log, clock_time_get, exited, fd_write, id, small};
 
@@ -180,4 +182,63 @@ fn a_record_larger_than_a_segment_does_not_multiply() {
         .map(|s| s.stored_bytes)
         .sum();
     assert!(stored < 4_000_000, "{stored} bytes");
+}
+
+/// The log of a process whose writer died after a few batches, and the path of its segment, in which
+/// something was changed that its checksums do not tell.
+fn left_behind(change: impl FnOnce(&mut [u8])) -> (Log, ProcessId, std::path::PathBuf) {
+    let running = Log::new();
+    let (process, mut recorder) = running.record(&small());
+    let segment = running.registry.process_folder(process);
+    let segment = segment.join("00000000.seg");
+    let header = std::fs::metadata(&segment).unwrap().len();
+    while std::fs::metadata(&segment).unwrap().len() == header {
+        fd_write(&mut recorder, 1, &[b'x'; 500], 500);
+    }
+    // A copy of its files is what is left of it where nobody has them locked.
+    let log = Log::new();
+    let folder = log.registry.process_folder(process);
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["tail", "00000000.seg"] {
+        std::fs::copy(segment.with_file_name(name), folder.join(name)).unwrap();
+    }
+    let segment = folder.join("00000000.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    change(&mut bytes);
+    craft::fix_segment(&mut bytes);
+    std::fs::write(&segment, bytes).unwrap();
+    (log, process, segment)
+}
+
+/// Where the first batch of a segment begins.
+fn first_batch(segment: &[u8]) -> usize {
+    segment.windows(4).position(|w| w == b"TCB1").unwrap()
+}
+
+/// Found by fuzzing: the sum over the batches of a segment overflowed.
+#[test]
+fn a_batch_does_not_say_that_it_took_more_bytes_than_there_can_be() {
+    let (log, process, _) = left_behind(|segment| {
+        let raw_bytes = first_batch(segment) + 120;
+        segment[raw_bytes..raw_bytes + 8].fill(0xff);
+    });
+    let error = log.registry.snapshot(process).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}
+
+/// Found by fuzzing: a log with a hole between its batches got an end and a footer, as if it were
+/// whole.
+#[test]
+fn a_log_with_a_hole_is_not_sealed() {
+    let (log, process, segment) = left_behind(|segment| {
+        let first_offset = first_batch(segment) + 8;
+        segment[first_offset] = 1;
+    });
+    let before = std::fs::read(&segment).unwrap();
+    let error = log.registry.snapshot(process).unwrap_err();
+    assert!(matches!(error, Error::Gap { .. }), "{error}");
+    let error = log.registry.seal_orphan(process).unwrap_err();
+    assert!(matches!(error, Error::Gap { .. }), "{error}");
+    assert_eq!(std::fs::read(&segment).unwrap(), before);
+    assert!(segment.with_file_name("tail").exists());
 }

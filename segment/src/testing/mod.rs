@@ -1,5 +1,7 @@
 //! What tests of this and other crates start from.
 
+pub mod craft;
+
 use std::collections::BTreeMap;
 
 use crate::batch::{Effort, Encoder, Header, Open, decode};
