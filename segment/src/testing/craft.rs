@@ -93,7 +93,16 @@ fn fix_footer(bytes: &mut [u8]) {
         }
         let position = Cursor::new(&bytes[entry..]).u64().unwrap_or(0);
         let position = usize::try_from(position).unwrap_or(usize::MAX);
-        fix_batch_at(bytes, entry + 8, position);
+        let own = bytes.get(position..).and_then(<[u8]>::first_chunk);
+        match own.copied() {
+            // The index has to say what the batch does.
+            Some::<[u8; HEADER_BYTES]>(own) if own.starts_with(&crate::batch::MAGIC) => {
+                bytes[entry + 8..][..HEADER_BYTES].copy_from_slice(&own);
+            }
+            _ => {
+                fix_batch_at(bytes, entry + 8, position);
+            }
+        }
         entry += file::INDEX_ENTRY;
     }
     let right = crc32c::crc32c(&bytes[start..trailer]);
@@ -150,7 +159,10 @@ pub fn fold_tail(tail: &[u8]) -> Option<Vec<u8>> {
         let header = tail.get(HEADERS_AT as usize + i * BUFFER_HEADER as usize..)?;
         out.extend(header.get(..16)?);
         let bytes = tail.get(DATA_AT as usize + i * size..)?.get(..size)?;
-        let length = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+        let length = bytes
+            .iter()
+            .rposition(|&b| b != 0)
+            .map_or(0, |last| last + 1);
         out.extend((length as u32).to_le_bytes());
         contents.extend(&bytes[..length]);
     }
@@ -186,7 +198,11 @@ pub fn unfold_tail(bytes: &[u8], process: [u8; 16]) -> Option<(Vec<u8>, &[u8])> 
         let place = out[DATA_AT as usize + i * size..][..size].get_mut(..length)?;
         place.copy_from_slice(c.bytes(length)?);
     }
-    let boot = if other_boot { [0; 16] } else { reader::boot_id() };
+    let boot = if other_boot {
+        [0; 16]
+    } else {
+        reader::boot_id()
+    };
     let fixed = [
         &tail::MAGIC[..],
         &tail::VERSION.to_le_bytes(),
