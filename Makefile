@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/timecraft/target
 TIMECRAFT = $(CARGO_TARGET_DIR)/debug/timecraft
 
-.PHONY: help build demo test check lint doc testdata capture bench soak clean
+.PHONY: help build demo test check lint doc testdata capture bench soak fuzz loom clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,23 @@ bench: ## measure, and print the tables of BENCHMARKS.md
 
 soak: ## what takes minutes
 	cargo test --locked --workspace --lib --bins --tests --features real-guests -- --ignored soak
+
+# What was found to reach new code is kept, and gone on from the next time.
+FUZZ_SECONDS ?= 60
+FUZZ_INPUTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/timecraft/fuzz
+
+fuzz: ## fuzz the readers of logs, a minute each (FUZZ_SECONDS); needs cargo-fuzz
+	cd fuzz && cargo run --locked --example seeds -- $(FUZZ_INPUTS)/seeds
+	cd fuzz && for target in segment tail records; do \
+		mkdir -p $(FUZZ_INPUTS)/$$target && \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target $(FUZZ_INPUTS)/$$target $(FUZZ_INPUTS)/seeds/$$target \
+			-- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 || exit 1; \
+	done
+
+# Its own folder: the flag changes how everything is built.
+loom: ## every order in which the threads of a recording may meet, in models
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom RUSTFLAGS="--cfg loom" \
+		cargo test --locked -p timecraft-segment --release --lib loom
 
 clean: ## remove what was built
 	cargo clean
