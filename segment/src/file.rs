@@ -145,6 +145,14 @@ impl SegmentWriter {
         self.position
     }
 
+    /// How many bytes it will have with its footer and `more` batches, about, beside those batches
+    /// themselves.
+    pub(crate) fn bytes_sealed(&self, more: usize) -> u64 {
+        // Magic, lengths, trailer, and the JSON of an end without a trap.
+        const REST: usize = 256;
+        self.position + ((self.index.len() + more) * INDEX_ENTRY + REST) as u64
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -315,6 +323,25 @@ impl SegmentReader {
             sealed,
             bytes: length,
         })
+    }
+
+    /// Forgets the batches from the first on that did not reach the disk whole, in a segment without a
+    /// footer.
+    pub(crate) fn drop_torn_end(&mut self) -> Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
+        for i in 0..self.len() {
+            match self.read(i, Projection::ALL) {
+                Err(Error::Damaged { position, .. }) => {
+                    self.batches.truncate(i);
+                    self.batches_end = position;
+                    break;
+                }
+                read => drop(read?),
+            }
+        }
+        Ok(())
     }
 
     /// What a segment says of itself, without the rest.
@@ -592,6 +619,7 @@ impl Read<'_> {
             }
             let header = match Header::from_bytes(&bytes) {
                 Ok(header) => header,
+                Err(_) if problems.torn_end => break,
                 Err(what) => {
                     problems.meet(Error::damaged(self.path, at, what))?;
                     match self.next_batch(at + 1)? {
@@ -635,5 +663,7 @@ impl Read<'_> {
 
 /// Where in the file a batch ends.
 fn batch_end((position, header): &(u64, Header)) -> u64 {
-    position + HEADER_BYTES as u64 + header.body_bytes()
+    position
+        .saturating_add(HEADER_BYTES as u64)
+        .saturating_add(header.body_bytes())
 }

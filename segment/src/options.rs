@@ -60,7 +60,7 @@ pub struct LogOptions {
     /// What becomes of the guest when its log cannot be written.
     pub on_failure: OnFailure,
     /// How many bytes the log may take on the disk, about; then it fails. Buffers are made smaller
-    /// where they would take more than half of it.
+    /// where they would take more than a quarter of it.
     pub max_bytes: Option<u64>,
     /// How the tail is written.
     pub tail: TailStorage,
@@ -79,7 +79,7 @@ impl LogOptions {
     pub(crate) fn buffer_bytes(&self) -> usize {
         let most = self
             .max_bytes
-            .map_or(u64::MAX, |max| max / 2 / self.buffers as u64);
+            .map_or(u64::MAX, |max| max / 4 / self.buffers as u64);
         let most = usize::try_from(most).unwrap_or(usize::MAX) / 4096 * 4096;
         self.batch_bytes.next_multiple_of(4096).min(most)
     }
@@ -116,15 +116,14 @@ pub(crate) fn check(options: &LogOptions) -> Result<()> {
         let value = options.buffers.to_string();
         return Err(bad("the number of buffers", value, "between 2 and 64"));
     }
-    if let Some(max) = options
-        .max_bytes
-        .filter(|&max| max < LogOptions::LEAST_MAX_BYTES)
-    {
+    // What the buffers hold is stored in the end, while they are still there.
+    let least = LogOptions::LEAST_MAX_BYTES.max(4 * 4096 * options.buffers as u64);
+    if let Some(max) = options.max_bytes.filter(|&max| max < least) {
         let value = max.to_string();
         return Err(bad(
             "the most bytes of the log",
             value,
-            "at least 262144 (256 KiB)",
+            "at least 256 KiB, and 16 KiB for each buffer",
         ));
     }
     Ok(())

@@ -318,11 +318,12 @@ impl Packer {
             )
             .map_err(Error::io("compress a batch of", segment.path()))?;
         if let Some(limit) = self.options.max_bytes {
-            // What the tail holds will be stored as well, in the end.
+            // What the tail holds will be stored as well in the end, and the tail removed after that.
             let map = &self.shared.map;
             let tail = file_bytes(map.buffers(), map.buffer_bytes());
-            let stored = self.sealed_bytes + segment.bytes() + self.batch.len() as u64;
-            if stored + tail > limit {
+            let segment = segment.bytes_sealed(1 + map.buffers());
+            let stored = self.sealed_bytes + segment + self.batch.len() as u64;
+            if stored + 2 * tail > limit {
                 return Err(Error::LogFull {
                     path: self.folder.clone(),
                     limit,
@@ -370,8 +371,13 @@ impl Packer {
             self.opened = Instant::now();
             return Ok(());
         }
-        segment.seal(None, self.options.sync)?;
-        self.sealed_bytes += segment.bytes();
+        if let Err(error) = segment.seal(None, self.options.sync) {
+            if matches!(error, Error::Io { action: "sync", .. }) {
+                self.sync_failed = Some(rustix::io::Errno::IO);
+            }
+            return Err(error);
+        }
+        self.sealed_bytes += segment.bytes_sealed(0);
         self.segment = None;
         Ok(())
     }

@@ -53,6 +53,8 @@ pub struct Recorder {
     note: String,
     /// The gap that is open.
     gap: Option<Gap>,
+    /// When its words were said last.
+    said_ns: u64,
     /// Those that are closed, together.
     closed_gaps: Option<Gap>,
     /// The call that is open is counted in the gap, or is not to be.
@@ -75,10 +77,11 @@ impl Recorder {
         check(options)?;
         let process = start.process_id;
         registry.create()?;
-        let marker = registry.marker(process);
-        disk::create(&marker).map_err(Error::io("create", &marker))?;
         let folder = registry.process_folder(process);
-        let recorder = private_folder(&folder)
+        let marker = registry.marker(process);
+        let recorder = disk::create(&marker)
+            .map_err(Error::io("create", &marker))
+            .and_then(|_| private_folder(&folder))
             .and_then(|()| Recorder::create_in(registry, &folder, start, options));
         if recorder.is_err() {
             // Nothing was recorded, and nothing is left of it, as far as that can be.
@@ -120,6 +123,7 @@ impl Recorder {
             consumed: None,
             note: String::new(),
             gap: None,
+            said_ns: 0,
             closed_gaps: None,
             counted: false,
         };
@@ -349,8 +353,9 @@ impl Recorder {
                 // Its record will say that its end is not known.
                 return Ok(());
             }
-            let lost = &self.shared.map.counters().lost_calls;
-            lost.fetch_add(1, Ordering::Relaxed);
+            let counters = self.shared.map.counters();
+            counters.set_lost_calls(counters.lost_calls() + 1);
+            self.writer.save_counters();
         }
         Ok(())
     }
@@ -361,6 +366,9 @@ impl Recorder {
         if !self.writer.resume() {
             return false;
         }
+        // Of the call that was given up.
+        self.consumed = None;
+        self.note.clear();
         if self.gap.is_some() {
             let Some(gap) = self.gap_until_now() else {
                 return true;
@@ -381,32 +389,28 @@ impl Recorder {
             });
             // Nobody is left to tell if this fails; readers see that the record is later.
             let _ = self.writer.say_last(&LastWords::default());
-            let lost = &self.shared.map.counters().lost_calls;
-            lost.store(0, Ordering::Relaxed);
+            self.shared.map.counters().set_lost_calls(0);
             self.start = self.clock.elapsed_ns();
         }
         true
     }
 
     fn gap_until_now(&mut self) -> Option<Gap> {
-        let calls = self
-            .shared
-            .map
-            .counters()
-            .lost_calls
-            .load(Ordering::Relaxed);
+        let calls = self.shared.map.counters().lost_calls();
         let now = self.clock.elapsed_ns();
         let gap = self.gap.as_mut()?;
         gap.calls = calls;
-        gap.to_ns = now.max(gap.from_ns + 1);
+        // Later than what was said of it last, so that the record of it is seen to be.
+        gap.to_ns = now.max(gap.from_ns + 1).max(self.said_ns + 1);
         Some(gap.clone())
     }
 
     /// Says in the tail's first page what there is no buffer for. The reason why there is none is
     /// what the user hears of, not that this failed too.
     fn say_last(&mut self, end: Option<&ProcessEnd>) -> LastWords {
+        self.said_ns = self.clock.elapsed_ns();
         let words = LastWords {
-            at_ns: self.clock.elapsed_ns(),
+            at_ns: self.said_ns,
             gap: self.gap_until_now(),
             end: end.cloned(),
         };

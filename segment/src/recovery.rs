@@ -17,8 +17,8 @@ use crate::descriptors::Descriptors;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::event::{self, Ended, ProcessEnd};
-use crate::file::{SegmentHeader, SegmentReader, SegmentWriter};
-use crate::ids::ProcessId;
+use crate::file::{SegmentHeader, SegmentReader, SegmentWriter, file_name};
+use crate::ids::{ProcessId, SegmentNumber};
 use crate::options::Sync;
 use crate::registry::{Registry, names};
 use crate::snapshot::{Problems, follow_one_another, open_segments};
@@ -79,9 +79,12 @@ impl Registry {
 
     fn seal(&self, id: ProcessId, words: Option<LastWords>) -> Result<Sealing> {
         let folder = self.process_folder(id);
+        let marker = self.marker(id);
+        if !folder.exists() && is_young(&marker)? {
+            return Ok(Sealing::Busy);
+        }
         let sealing = seal(id, &folder, words)?;
         if sealing != Sealing::Busy {
-            let marker = self.marker(id);
             disk::remove(&marker).map_err(Error::io("remove", &marker))?;
         }
         Ok(sealing)
@@ -134,6 +137,17 @@ fn seal(process: ProcessId, folder: &Path, words: Option<LastWords>) -> Result<S
     }
 }
 
+/// Whether it was made or changed so lately that a writer may be about to go on.
+fn is_young(path: &Path) -> Result<bool> {
+    let changed = match std::fs::metadata(path).and_then(|m| m.modified()) {
+        Ok(changed) => changed,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(Error::io("read", path)(e)),
+    };
+    let age = SystemTime::now().duration_since(changed);
+    Ok(age.unwrap_or_default() < STARTING)
+}
+
 /// A process without a tail has ended, or has not begun, or never will.
 fn without_tail(folder: &Path) -> Result<Sealing> {
     let there = names(folder)?;
@@ -148,17 +162,27 @@ fn without_tail(folder: &Path) -> Result<Sealing> {
     if age < STARTING {
         return Ok(Sealing::Busy);
     }
-    for name in there {
+    remove_unbegun(folder).map(|()| Sealing::Done)
+}
+
+/// Removes what a writer makes before it begins, and nothing that somebody else has put there.
+fn remove_unbegun(folder: &Path) -> Result<()> {
+    for name in names(folder)?.iter().filter(|name| name.ends_with(".new")) {
         let path = folder.join(name);
         disk::remove(&path).map_err(Error::io("remove", &path))?;
     }
-    std::fs::remove_dir(folder).map_err(Error::io("remove", folder))?;
-    Ok(Sealing::Sealed)
+    match std::fs::remove_dir(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::DirectoryNotEmpty => {
+            Err(Error::io("remove", folder)(e))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Seals a log that nobody writes. The caller holds the folder's lock.
 fn finish(process: ProcessId, folder: &Path, tail: &TailCopy) -> Result<()> {
     let mut problems = Problems::fail();
+    problems.torn_end = tail.after_power_loss();
     let readers = open_segments(process, folder, &mut problems)?;
     follow_one_another(process, &readers)?;
     let tail_path = folder.join(tail::FILE_NAME);
@@ -169,12 +193,27 @@ fn finish(process: ProcessId, folder: &Path, tail: &TailCopy) -> Result<()> {
             "it is the tail of another process",
         ));
     }
-    if let Some(last) = readers.last()
-        && last.end().is_none()
-    {
-        complete(folder, tail, &readers, last, &mut problems)?;
+    if let Some(last) = readers.last() {
+        if last.end().is_none() {
+            complete(folder, tail, &readers, last, &mut problems)?;
+        } else {
+            // Who sealed it died, and perhaps before the disk had it.
+            let file = File::open(last.path()).map_err(Error::io("open", last.path()))?;
+            disk::sync(&file).map_err(Error::io("sync", last.path()))?;
+        }
     }
-    // A process that died before its first segment has recorded nothing.
+    if readers.is_empty() {
+        if tail.holds_something() {
+            let first = folder.join(file_name(SegmentNumber(0)));
+            return Err(Error::EndMissing {
+                path: first,
+                position: 0,
+            });
+        }
+        // It died before its first segment, and has recorded nothing.
+        disk::remove(&tail_path).map_err(Error::io("remove", &tail_path))?;
+        return remove_unbegun(folder);
+    }
     disk::sync_folder(folder).map_err(Error::io("sync", folder))?;
     disk::remove(&tail_path).map_err(Error::io("remove", &tail_path))
 }

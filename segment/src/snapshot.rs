@@ -82,6 +82,8 @@ impl Damage {
 pub(crate) struct Problems {
     skip: bool,
     met: Vec<Damage>,
+    /// The machine went down while the log was written, so that its last segment may end anywhere.
+    pub(crate) torn_end: bool,
 }
 
 impl Problems {
@@ -90,6 +92,7 @@ impl Problems {
         Problems {
             skip: false,
             met: Vec::new(),
+            torn_end: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Problems {
         Problems {
             skip: true,
             met: Vec::new(),
+            torn_end: false,
         }
     }
 
@@ -246,6 +250,7 @@ impl Snapshot {
 
     fn attempt(process: ProcessId, folder: &Path, problems: &mut Problems) -> Result<Snapshot> {
         let tail = TailCopy::take(folder, problems)?;
+        problems.torn_end = tail.as_ref().is_some_and(TailCopy::after_power_loss);
         let readers = open_segments(process, folder, problems)?;
         let Some(first) = readers.first() else {
             return Err(Error::NoLog {
@@ -523,12 +528,19 @@ pub(crate) fn open_segments(
         .iter()
         .find_map(|path| SegmentReader::header_of(path).ok());
     let mut readers = Vec::new();
-    for path in &paths {
+    for (i, path) in paths.iter().enumerate() {
         let opened = SegmentReader::open_past(path, header.as_ref(), problems);
         match opened.and_then(|reader| in_its_place(process, reader)) {
             Ok(reader) => readers.push(reader),
+            // The disk had its name, and not its bytes.
+            Err(_) if problems.torn_end && i > 0 && i + 1 == paths.len() => {}
             Err(error) => problems.meet(error)?,
         }
+    }
+    if problems.torn_end
+        && let Some(last) = readers.last_mut()
+    {
+        last.drop_torn_end()?;
     }
     Ok(readers)
 }

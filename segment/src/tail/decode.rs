@@ -165,6 +165,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// When the record that is open started, as far as it is there.
+    pub(crate) fn open_start(&self) -> Option<ElapsedNs> {
+        begin(&self.open.as_ref()?.begin).map(|(start, ..)| start)
+    }
+
     /// Appends the open record as in flight, if its beginning is there.
     pub(crate) fn push_in_flight(&mut self, calls: &mut Calls) -> Result<bool, &'static str> {
         let Some(open) = &self.open else {

@@ -27,11 +27,24 @@ pub(crate) struct Counters {
     /// Nanoseconds that the guest has waited for a free buffer.
     pub(crate) stall_ns: AtomicU64,
     /// Calls of the gap that is open which were not recorded.
-    pub(crate) lost_calls: AtomicU64,
+    lost_calls: AtomicU64,
+    /// The same, each bit turned over: by itself a number has no checksum.
+    lost_check: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn lost_calls(&self) -> u64 {
+        self.lost_calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_lost_calls(&self, calls: u64) {
+        self.lost_calls.store(calls, Ordering::Relaxed);
+        self.lost_check.store(!calls, Ordering::Relaxed);
+    }
 }
 
 /// The length of [`Counters`] in bytes.
-const COUNTERS_BYTES: usize = 16;
+pub(super) const COUNTERS_BYTES: usize = 24;
 
 /// How what is published reaches the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,7 +283,11 @@ impl Owner {
         if let Some(file) = &self.map.written {
             let counters = self.map.counters();
             let mut bytes = [0; COUNTERS_BYTES];
-            let words = [&counters.stall_ns, &counters.lost_calls];
+            let words = [
+                &counters.stall_ns,
+                &counters.lost_calls,
+                &counters.lost_check,
+            ];
             for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
                 place.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
             }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::{self, Decoder};
 use super::last_words::{self, LastWords};
+use super::map::COUNTERS_BYTES;
 use super::protocol::{self, Source};
 use super::{
     BEGIN, BUFFER_HEADER, COUNTERS_AT, DATA_AT, ENTRY_HEADER, FILE_NAME, FIXED_BYTES, HEADERS_AT,
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Gap, ProcessEnd};
 use crate::file::SegmentReader;
 use crate::ids::{ElapsedNs, FunctionId, Offset, ProcessId};
+use crate::options::LogOptions;
 use crate::snapshot::Problems;
 
 /// What the tail of a process held at one moment.
@@ -114,11 +116,7 @@ impl TailCopy {
             layout,
             last_words: None,
         };
-        if live {
-            copy.copy_running(&file)?;
-        } else {
-            copy.copy_dead(&file, problems)?;
-        }
+        // Before the buffers: what they say comes after records that were published by then.
         let mut words = vec![0; last_words::ROOM];
         file.read_exact_at(&mut words, LAST_WORDS_AT as u64)
             .map_err(Error::io("read", &copy.path))?;
@@ -127,6 +125,11 @@ impl TailCopy {
             // Half of them may be there while they are being said.
             Err(_) if live => {}
             Err(what) => problems.meet(Error::damaged(&copy.path, LAST_WORDS_AT as u64, what))?,
+        }
+        if live {
+            copy.copy_running(&file)?;
+        } else {
+            copy.copy_dead(&file, problems)?;
         }
         Ok(Some(copy))
     }
@@ -165,7 +168,7 @@ impl TailCopy {
             // A writer that died between two stores has left 0, and no bytes of that use.
             if !layout.other_boot && sequence != 0 {
                 let turn = sequence % layout.buffers as u64 == i as u64;
-                if !turn || sequence + layout.buffers as u64 <= newest {
+                if !turn || sequence.saturating_add(layout.buffers as u64) <= newest {
                     problems.meet(damaged(i, "a buffer has a number that cannot be"))?;
                 }
                 if committed > layout.buffer_bytes as u64 {
@@ -191,11 +194,27 @@ impl TailCopy {
                 problems.meet(Error::damaged(&self.path, at, what))?;
             }
             bytes.truncate(valid);
+            let in_gap = self.last_words.as_ref().is_some_and(|w| w.gap.is_some());
+            if in_gap && !layout.other_boot {
+                // The gap counts the call that could not be published.
+                bytes.truncate(usize::try_from(committed).unwrap_or(usize::MAX));
+            }
+            bytes.shrink_to_fit();
             buffers.push((number, bytes));
         }
         buffers.sort_unstable_by_key(|b| b.0);
         self.buffers = buffers;
         Ok(())
+    }
+
+    /// Whether there is a record in it, or a piece of one.
+    pub(crate) fn holds_something(&self) -> bool {
+        self.buffers.iter().any(|(_, bytes)| !bytes.is_empty())
+    }
+
+    /// Whether the machine was started again since it was written.
+    pub(crate) fn after_power_loss(&self) -> bool {
+        self.layout.other_boot
     }
 
     /// Whose tail it is.
@@ -213,7 +232,7 @@ impl TailCopy {
         let mut decoder = Decoder::new(None);
         let mut before = None;
         for (sequence, bytes) in &self.buffers {
-            let in_turn = before.is_none_or(|before| before + 1 == *sequence);
+            let in_turn = before.is_none_or(|before: u64| before.checked_add(1) == Some(*sequence));
             before = Some(*sequence);
             let first = first_offset(bytes);
             if decoder.next_offset().is_none() && first.is_some_and(|first| first > beyond.next)
@@ -249,9 +268,14 @@ impl TailCopy {
         let mut last = Calls::new(decoder.next_offset().unwrap_or(beyond.next));
         // A gap that was closed is a record by now, and that is later than what was said of it.
         let start = beyond.last_start().unwrap_or(tip.last_time);
-        let words = self.last_words.as_ref().filter(|_| tip.end.is_none());
+        let unsaid = self.unsaid_gap(start);
+        let words = self.last_words.as_ref().or(unsaid.as_ref());
+        let words = words.filter(|_| tip.end.is_none());
         let gap = words.and_then(|w| Some((w.at_ns, w.gap.as_ref()?)));
         let gap = gap.filter(|(at, _)| start.0 <= *at);
+        // And while it is being recorded, the record of it is in flight.
+        let recording = decoder.open_start().filter(|_| self.live);
+        let gap = gap.filter(|(at, _)| recording.is_none_or(|start| start.0 <= *at));
         // Behind damage nobody knows whether the record had ended.
         let unfinished = match gap {
             None if !problems.any() => decoder.push_in_flight(&mut last),
@@ -264,6 +288,20 @@ impl TailCopy {
         let end = words.and_then(|w| w.end.as_ref());
         self.add_last_words(&mut beyond, start, gap, end);
         Ok(beyond)
+    }
+
+    /// A gap whose words were lost while they were being replaced.
+    fn unsaid_gap(&self, start: ElapsedNs) -> Option<LastWords> {
+        (!self.live && self.layout.lost_calls > 0).then(|| LastWords {
+            at_ns: start.0,
+            gap: Some(Gap {
+                calls: self.layout.lost_calls,
+                from_ns: start.0,
+                to_ns: start.0.saturating_add(1),
+                reason: "why was not recorded either".to_owned(),
+            }),
+            end: None,
+        })
     }
 
     /// Adds a gap that is still open, and the end of the process where there was no buffer for it.
@@ -403,7 +441,7 @@ struct Layout {
 
 impl Layout {
     fn read(file: &File, path: &Path) -> Result<Layout> {
-        let mut bytes = [0; COUNTERS_AT + 16];
+        let mut bytes = [0; COUNTERS_AT + COUNTERS_BYTES];
         let not_ours = || Error::NotOurs {
             path: path.to_owned(),
             expected: "tail",
@@ -435,19 +473,29 @@ impl Layout {
             .ok()
             .and_then(|n| n.checked_mul(buffer_bytes))
             .and_then(|n| n.checked_add(DATA_AT));
-        if buffers == 0 || buffers > MAX_BUFFERS || fits != Some(length) {
+        let sizes = LogOptions::MIN_BATCH_BYTES as u64..=LogOptions::MAX_BATCH_BYTES as u64;
+        if !(1..=MAX_BUFFERS).contains(&buffers)
+            || !sizes.contains(&buffer_bytes)
+            || fits != Some(length)
+        {
             let what = "the tail does not have the length it says";
             return Err(Error::damaged(path, length, what));
         }
         let mut c = Cursor::new(&bytes[COUNTERS_AT..]);
         let mut counter = || c.u64().ok_or_else(not_ours);
+        let (stall_ns, lost_calls, lost_check) = (counter()?, counter()?, counter()?);
         Ok(Layout {
             process: ProcessId::from_bytes(process),
             buffers,
             // It fits a file that is there, so it fits an address space.
             buffer_bytes: buffer_bytes as usize,
-            stall_ns: counter()?,
-            lost_calls: counter()?,
+            stall_ns,
+            // Neither where none was said, nor where a bit of it is another.
+            lost_calls: if lost_check == !lost_calls {
+                lost_calls
+            } else {
+                0
+            },
             other_boot: boot != boot_id(),
         })
     }

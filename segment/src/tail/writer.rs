@@ -101,6 +101,9 @@ impl<B: Buffers> TailWriter<B> {
                 }
                 self.failed = None;
                 self.next_buffer();
+                if self.failed.is_some() {
+                    return false;
+                }
             }
             Some(Failed::Write(_)) => {
                 // Nobody counts on what was to be published: it is written over. A half of it may be
@@ -135,6 +138,11 @@ impl<B: Buffers> TailWriter<B> {
                 self.offset = self.offset.plus(1);
             }
         }
+    }
+
+    /// Puts the counters into the file.
+    pub(crate) fn save_counters(&self) {
+        self.owner.save_counters();
     }
 
     /// Writes what there is no buffer for.

@@ -7,7 +7,7 @@ use timecraft_segment::{
     Damage, Error, LogState, Offset, Outcome, ProcessId, Projection, Registry, Snapshot,
 };
 
-use crate::support::{Log, clock_time_get, exited, fd_write, id, small};
+use crate::support::{Log, clock_time_get, copy_folder, exited, fd_write, id, small};
 
 /// A record as far as it can be compared.
 type Row = (u64, u16, u8, u64, Vec<u64>, Vec<u8>, Vec<(u64, Vec<u8>)>);
@@ -73,19 +73,6 @@ fn record(log: &Log, sealed: bool) -> ProcessId {
         recorder.finish(Outcome::Returned, 0).unwrap();
     }
     process
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        let there = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &there);
-        } else {
-            std::fs::copy(entry.path(), there).unwrap();
-        }
-    }
 }
 
 struct Sweep {

@@ -7,7 +7,7 @@
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use timecraft_segment::{
     Projection, Recorder, Registry, Snapshot, Sync, TailStorage, describe,
 };
 
-use crate::support::{exited, id, small};
+use crate::support::{copy_folder, exited, id, small};
 
 const CALLS: u64 = 40;
 /// The child's log failed, and it stopped.
@@ -460,19 +460,6 @@ fn copy_of(run: &Run) -> Run {
     let copy = Run::new();
     copy_folder(run.folder.path(), copy.folder.path());
     copy
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        let there = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &there);
-        } else {
-            std::fs::copy(entry.path(), there).unwrap();
-        }
-    }
 }
 
 #[test]

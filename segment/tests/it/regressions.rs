@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use timecraft_segment::recovery::Sealing;
 use timecraft_segment::testing::{craft, process_start};
 use timecraft_segment::{
-    Error, LogOptions, LogState, Offset, Outcome, ProcessId, Projection, describe,
+    Error, Gap, LogOptions, LogState, Offset, OnFailure, Outcome, ProcessId, Projection, Recorder,
+    Registry, TailStorage, describe,
 };
 
-use crate::support::{Log, clock_time_get, exited, fd_write, id, small};
+use crate::support::{Log, clock_time_get, copy_folder, exited, fd_write, id, small};
 
 /// The record that was open was published without its header, and no reader could get past it.
 #[test]
@@ -241,4 +243,184 @@ fn a_log_with_a_hole_is_not_sealed() {
     assert!(matches!(error, Error::Gap { .. }), "{error}");
     assert_eq!(std::fs::read(&segment).unwrap(), before);
     assert!(segment.with_file_name("tail").exists());
+}
+
+/// What a killed process leaves: its files, and no lock.
+fn dead(log: &Log) -> Registry {
+    let copy = log.folder.path().join("dead");
+    copy_folder(log.registry.root(), &copy);
+    Registry::at(copy)
+}
+
+/// A log of several segments, left behind.
+fn dead_of_many_segments(log: &Log) -> (ProcessId, Registry) {
+    let (process, mut recorder) = log.record(&LogOptions {
+        segment_bytes: 2000,
+        ..small()
+    });
+    for n in 0..40_u32 {
+        let noise: Vec<u8> = (0..400_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761 + n) >> 13) as u8)
+            .collect();
+        fd_write(&mut recorder, 1, &noise, 390);
+    }
+    let third = log.registry.process_folder(process).join("00000002.seg");
+    while !third.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    (process, dead(log))
+}
+
+/// A log with a hole, or with a segment that was cut, was sealed, and its tail removed.
+#[test]
+fn a_damaged_log_is_left_as_it_is() {
+    for cut in [false, true] {
+        let log = Log::new();
+        let (process, dead) = dead_of_many_segments(&log);
+        let folder = dead.process_folder(process);
+        let middle = folder.join("00000001.seg");
+        if cut {
+            let file = std::fs::File::options().write(true).open(&middle).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        } else {
+            std::fs::remove_file(&middle).unwrap();
+        }
+        assert!(dead.snapshot(process).is_err());
+        assert!(dead.seal_orphan(process).is_err());
+        assert!(folder.join("tail").exists());
+    }
+}
+
+/// A tail beside no segment was removed with the records in it.
+#[test]
+fn records_whose_first_segment_is_missing_stay() {
+    let log = Log::new();
+    let (process, mut recorder) = log.record(&small());
+    clock_time_get(&mut recorder, 1);
+    let dead = dead(&log);
+    let folder = dead.process_folder(process);
+    std::fs::remove_file(folder.join("00000000.seg")).unwrap();
+    let error = dead.seal_orphan(process).unwrap_err();
+    assert!(matches!(error, Error::EndMissing { .. }), "{error}");
+    assert!(folder.join("tail").exists());
+}
+
+/// What somebody had put beside a log was removed with what looked like one that never began.
+#[test]
+fn files_of_others_stay() {
+    let log = Log::new();
+    let (process, recorder) = log.record(&small());
+    recorder.close(&exited(0)).unwrap();
+    let folder = log.registry.process_folder(process);
+    let saved = folder.join("00000000.seg.bak");
+    std::fs::rename(folder.join("00000000.seg"), &saved).unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(100);
+    std::fs::File::open(&folder)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    log.registry.seal_orphan(process).unwrap();
+    assert!(saved.exists());
+}
+
+/// A segment whose name the disk had before its bytes, when the power went, kept its log from being
+/// read and sealed.
+#[test]
+fn a_segment_that_the_disk_has_no_bytes_of_is_none() {
+    let log = Log::new();
+    let (process, dead) = dead_of_many_segments(&log);
+    let folder = dead.process_folder(process);
+    let names = folder.read_dir().unwrap().map(|e| e.unwrap().path());
+    let last = names.filter(|p| p.extension().is_some()).max().unwrap();
+    std::fs::write(&last, b"").unwrap();
+    // Another start of the machine.
+    let mut tail = std::fs::read(folder.join("tail")).unwrap();
+    tail[40] ^= 1;
+    let check = crc32c::crc32c(&tail[..56]);
+    tail[56..60].copy_from_slice(&check.to_le_bytes());
+    std::fs::write(folder.join("tail"), tail).unwrap();
+    let before = dead.snapshot(process).unwrap().end_offset();
+    assert_eq!(dead.seal_orphan(process).unwrap(), Sealing::Sealed);
+    let after = dead.snapshot(process).unwrap();
+    assert_eq!(after.end_offset(), before.plus(1));
+    assert_eq!(after.state(), LogState::Ended);
+}
+
+/// Footers were not counted, and small batches took more of them than of themselves.
+#[test]
+fn a_limited_log_stays_within_its_limit() {
+    let log = Log::new();
+    let limit = 1_u64 << 20;
+    let (process, mut recorder) = log.record(&LogOptions {
+        max_bytes: Some(limit),
+        on_failure: OnFailure::Continue,
+        ..small()
+    });
+    let mut n = 0;
+    while recorder.unrecorded().is_none() {
+        clock_time_get(&mut recorder, n);
+        n += 1;
+    }
+    recorder.close(&exited(0)).unwrap();
+    let folder = log.registry.process_folder(process).read_dir().unwrap();
+    let total: u64 = folder.map(|e| e.unwrap().metadata().unwrap().len()).sum();
+    assert!((limit / 2..=limit).contains(&total), "{total} bytes");
+    let many = LogOptions {
+        buffers: 64,
+        max_bytes: Some(limit / 4),
+        ..small()
+    };
+    let refused = Recorder::create(&log.registry, &process_start(), &many);
+    assert!(matches!(refused, Err(Error::BadOption { .. })));
+}
+
+/// The calls that a gap has so far were not in a tail that is written, and a killed writer took them.
+#[test]
+fn an_open_gap_counts_its_calls_as_they_are_made() {
+    for tail in [TailStorage::Auto, TailStorage::Written] {
+        let log = Log::new();
+        let (process, mut recorder) = log.record(&LogOptions {
+            tail,
+            on_failure: OnFailure::Continue,
+            max_bytes: Some(256 << 10),
+            ..small()
+        });
+        for n in 0..30_000 {
+            clock_time_get(&mut recorder, n * n);
+        }
+        let lost = recorder.unrecorded().unwrap().calls;
+        assert!(lost > 0);
+        let snapshot = dead(&log).snapshot(process).unwrap();
+        let last = snapshot.chunks().last().unwrap();
+        let calls = last.read(Projection::ALL).unwrap();
+        let record = calls.iter().last().unwrap();
+        let gap: Gap = serde_json::from_slice(record.input).unwrap();
+        assert_eq!(gap.calls, lost, "{tail:?}");
+    }
+}
+
+/// Numbers of a crafted tail overflowed, or asked for terabytes.
+#[test]
+fn a_crafted_tail_is_damage() {
+    use std::os::unix::fs::FileExt;
+    let log = Log::new();
+    let (process, _recorder) = log.record(&small());
+    let dead = dead(&log);
+    let path = dead.process_folder(process).join("tail");
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    file.write_all_at(&u64::MAX.to_le_bytes(), 4096).unwrap();
+    assert!(dead.snapshot(process).is_err());
+
+    let size = 1_u64 << 40;
+    file.write_all_at(&size.to_le_bytes(), 16).unwrap();
+    let mut fixed = [0; 56];
+    file.read_exact_at(&mut fixed, 0).unwrap();
+    file.write_all_at(&crc32c::crc32c(&fixed).to_le_bytes(), 56)
+        .unwrap();
+    file.set_len(8192 + 3 * size).unwrap();
+    assert!(dead.snapshot(process).is_err());
 }

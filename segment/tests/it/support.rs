@@ -1,5 +1,7 @@
 //! A registry in a temporary folder, and the few words that the tests are written in.
 
+use std::path::Path;
+
 use tempfile::TempDir;
 use timecraft_segment::testing::process_start;
 use timecraft_segment::{
@@ -91,4 +93,18 @@ pub fn clock_time_get(log: &mut Recorder, now: u64) {
     log.publish().unwrap();
     log.write(256, &now.to_le_bytes());
     log.finish(Outcome::Returned, 0).unwrap();
+}
+
+/// Copies a folder and what is in it, but no locks.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let there = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &there);
+        } else {
+            std::fs::copy(entry.path(), there).unwrap();
+        }
+    }
 }
