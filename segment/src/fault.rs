@@ -9,6 +9,7 @@
 //! short:N           disk step N writes half of its bytes, then the disk is full
 //! ...:N..           and so does each one after it
 //! ...:N..M          up to, not including, step M: then the disk is well again
+//! ...:N,M..         and more of these, one after another
 //! ```
 //!
 //! A test raises N until a run ends without having met the fault, and so has been through every step.
@@ -39,6 +40,7 @@ pub(crate) fn half() -> bool {
 #[cfg(debug_assertions)]
 mod enabled {
     use std::io::{self, Write};
+    use std::ops::Range;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,9 +49,8 @@ mod enabled {
 
     struct Plan {
         kind: Kind,
-        first: u64,
-        /// The first step that is well again.
-        end: u64,
+        /// The steps that fail.
+        steps: Vec<Range<u64>>,
     }
 
     #[derive(PartialEq)]
@@ -81,21 +82,24 @@ mod enabled {
             "short" => Kind::Short,
             _ => return None,
         };
-        let (first, end) = match steps.split_once("..") {
-            None => {
-                let first = steps.parse().ok()?;
-                (first, first + 1)
-            }
-            Some((first, "")) => (first.parse().ok()?, u64::MAX),
-            Some((first, end)) => (first.parse().ok()?, end.parse().ok()?),
+        let range = |steps: &str| {
+            Some(match steps.split_once("..") {
+                None => {
+                    let first = steps.parse().ok()?;
+                    first..first + 1
+                }
+                Some((first, "")) => first.parse().ok()?..u64::MAX,
+                Some((first, end)) => first.parse().ok()?..end.parse().ok()?,
+            })
         };
-        Some(Plan { kind, first, end })
+        let steps = steps.split(',').map(range).collect::<Option<_>>()?;
+        Some(Plan { kind, steps })
     }
 
     pub(crate) fn point(step: &'static str) {
         let Some(plan) = plan() else { return };
         let number = STEPS.fetch_add(1, Ordering::SeqCst) + 1;
-        if plan.kind == Kind::Kill && number >= plan.first {
+        if plan.kind == Kind::Kill && plan.steps.iter().any(|steps| number >= steps.start) {
             say("killed", number, step);
             let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
             // The signal may reach another thread first: nothing more happens on this one.
@@ -109,7 +113,7 @@ mod enabled {
         point(step);
         let Some(plan) = plan() else { return Ok(()) };
         let number = DISK_STEPS.fetch_add(1, Ordering::SeqCst) + 1;
-        if !(plan.first..plan.end).contains(&number) {
+        if !plan.steps.iter().any(|steps| steps.contains(&number)) {
             return Ok(());
         }
         match plan.kind {

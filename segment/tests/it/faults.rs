@@ -536,6 +536,8 @@ fn walk_disk_faults(plan: Plan<'_>, kind: &str, range: &str, step: usize) {
         let run = Run::new();
         let range = match range {
             "while" => format!("..{}", n + 4),
+            // Well for a moment, in which the log goes on, and then not.
+            "twice" => format!(",{}..{}", n + 2 + n % 4, n + 3 + n % 6),
             other => other.to_owned(),
         };
         let fault = format!("{kind}:{n}{range}");
@@ -626,5 +628,6 @@ fn a_tail_that_is_not_mapped_fails_in_the_same_way() {
         };
         walk_disk_faults(plan, "enospc", "", 7);
         walk_disk_faults(plan, "short", "while", 9);
+        walk_disk_faults(plan, "eio", "twice", 2);
     }
 }
