@@ -28,3 +28,7 @@ tools=$target/bench-tools
         --version "$engine" --no-default-features --features run,cranelift,cache wasmtime-cli
 python3 scripts/bench-runs.py "$target/release/timecraft" \
     "$target/capture/timecraft-stripped" "$tools/bin/wasmtime" testdata
+echo "## What is sustained"
+cargo build --locked -q --release -p timecraft-segment --example zstd_rate
+python3 scripts/bench-sustained.py "$target/capture/timecraft-stripped" \
+    "$target/release/examples/zstd_rate" testdata

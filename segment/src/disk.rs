@@ -44,6 +44,14 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Has the system begin to write bytes to the disk that it would hold back for a while; that is all that
+/// this advice means for bytes which the disk does not have yet. A system that does not take it loses
+/// nothing but time.
+pub(crate) fn write_soon(file: &File, position: u64, length: u64) {
+    let length = std::num::NonZeroU64::new(length);
+    let _ = rustix::fs::fadvise(file, position, length, rustix::fs::Advice::DontNeed);
+}
+
 /// Waits until the disk has the names in a folder.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     fault::disk("sync folder")?;

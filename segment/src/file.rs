@@ -172,6 +172,14 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// Has the last batch be written to the disk from now on, without waiting for it: so that the next
+    /// [`SegmentWriter::sync`] finds most of its work done.
+    pub(crate) fn write_soon(&self) {
+        if let Some(&(position, _)) = self.index.last() {
+            disk::write_soon(&self.file, position, self.position - position);
+        }
+    }
+
     /// Waits until the disk has everything.
     pub(crate) fn sync(&mut self) -> Result<()> {
         let failed = |e| Error::io("sync", &self.path)(e);
