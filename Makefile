@@ -61,7 +61,7 @@ fuzz: ## fuzz the readers of logs, a minute each (FUZZ_SECONDS); needs cargo-fuz
 # Its own folder: the flag changes how everything is built.
 loom: ## every order in which the threads of a recording may meet, in models
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom RUSTFLAGS="--cfg loom" \
-		cargo test --locked -p timecraft-segment --release --lib loom
+		cargo test --locked -p timecraft-segment --release --lib models
 
 clean: ## remove what was built
 	cargo clean

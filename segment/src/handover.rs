@@ -1,15 +1,20 @@
 //! How buffers go from the guest's thread to the packer and back.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::event::ProcessEnd;
 use crate::fault;
 use crate::options::OnFailure;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::tail::map::TailMap;
 use crate::tail::writer::Buffers;
+
+#[cfg(all(loom, test))]
+#[allow(clippy::unwrap_used)]
+mod models;
 
 /// What the guest's thread and the packer tell each other: a lock a buffer, none a call.
 pub(crate) struct Shared {
@@ -73,7 +78,7 @@ impl Shared {
         Shared {
             map,
             on_failure,
-            state: Mutex::default(),
+            state: Mutex::new(State::default()),
             to_packer: Condvar::new(),
             to_guest: Condvar::new(),
         }

@@ -55,6 +55,7 @@ pub mod recorder;
 pub mod recovery;
 pub mod registry;
 pub mod snapshot;
+mod sync;
 mod tail;
 #[doc(hidden)]
 pub mod testing;

@@ -12,6 +12,9 @@
 pub(crate) mod decode;
 pub(crate) mod last_words;
 pub(crate) mod map;
+#[cfg(all(loom, test))]
+#[allow(clippy::unwrap_used)]
+mod models;
 pub(crate) mod protocol;
 pub(crate) mod reader;
 pub(crate) mod writer;

@@ -47,8 +47,9 @@ impl<W: Word> BufferHeader<W> {
     /// The writer takes a buffer that was never used or was given back, and empties it.
     pub(crate) fn take(&self, sequence: u64) {
         // The number is 0 before anything else changes: neither this store nor those to the
-        // buffer's bytes, which come after, may be seen before it.
-        self.sequence.store(0, Ordering::Relaxed);
+        // buffer's bytes, which come after, may be seen before it. And whoever sees it finds in a
+        // segment what the buffer held.
+        self.sequence.store(0, Ordering::Release);
         W::fence(Ordering::Release);
         self.committed.store(0, Ordering::Relaxed);
         self.sequence.store(sequence, Ordering::Release);
