@@ -15,6 +15,9 @@ use super::{
 use crate::ids::{FunctionId, Offset};
 use crate::record::Outcome;
 
+/// At most this part of a buffer, one in so many, is left empty so that an entry need not be split.
+const WASTE: usize = 8;
+
 /// Who takes full buffers and gives them back.
 pub(crate) trait Buffers {
     /// Buffer `sequence - 1` is full; returns once buffer `sequence` may be written.
@@ -277,6 +280,9 @@ impl<B: Buffers> TailWriter<B> {
 
     #[cold]
     fn put_across(&mut self, mut bytes: &[u8]) {
+        if self.move_entry(bytes.len()) {
+            return self.put(bytes);
+        }
         while !bytes.is_empty() && self.failed.is_none() {
             let free = self.owner.unpublished(self.sequence, self.position);
             let (now, rest) = bytes.split_at(bytes.len().min(free.len()));
@@ -291,6 +297,27 @@ impl<B: Buffers> TailWriter<B> {
                 self.start_entry();
             }
         }
+    }
+
+    /// Moves the open entry to the next buffer where it would take little room there with `more` bytes:
+    /// of a record that crosses the end of a buffer, the pieces before it are stored twice. True where
+    /// the bytes have room now.
+    fn move_entry(&mut self, more: usize) -> bool {
+        let length = self.position - self.entry;
+        if self.failed.is_some() || length + more > self.owner.map().buffer_bytes() / WASTE {
+            return false;
+        }
+        // None of it is published, and it has no header yet: to whoever reads the buffer of a writer
+        // that died, it is not there.
+        let entry = self.owner.unpublished(self.sequence, self.entry)[..length].to_vec();
+        self.position = self.entry;
+        self.next_buffer();
+        if self.failed.is_some() {
+            return false;
+        }
+        self.start_entry();
+        self.put(&entry[ENTRY_HEADER..]);
+        true
     }
 
     #[inline]
