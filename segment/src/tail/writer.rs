@@ -179,11 +179,9 @@ impl<B: Buffers> TailWriter<B> {
     pub(crate) fn begin(&mut self, start: u64, function: FunctionId, args: &[u64]) {
         self.open = Some(Published::No);
         self.open(BEGIN);
-        let mut fixed = [0; BEGIN_FIXED];
-        fixed[..8].copy_from_slice(&start.to_le_bytes());
-        fixed[8..10].copy_from_slice(&function.0.to_le_bytes());
-        fixed[10] = args.len() as u8;
-        self.put(&fixed);
+        let fixed: [u64; BEGIN_FIXED / 8] =
+            [start, u64::from(function.0) | (args.len() as u64) << 16];
+        self.put_words(fixed);
         for arg in args {
             self.put(&arg.to_le_bytes());
         }
@@ -198,6 +196,15 @@ impl<B: Buffers> TailWriter<B> {
             self.position += bytes.len();
         } else {
             self.put_across(bytes);
+        }
+    }
+
+    /// Appends words, each in one piece: the checksum reads them right after, and a processor waits for
+    /// what was stored in smaller pieces than it is loaded in.
+    #[inline]
+    fn put_words<const N: usize>(&mut self, words: [u64; N]) {
+        for word in words {
+            self.put(&word.to_le_bytes());
         }
     }
 
@@ -230,15 +237,13 @@ impl<B: Buffers> TailWriter<B> {
         consumed: Option<usize>,
         note: &str,
     ) {
-        self.put(note.as_bytes());
-        let mut trailer = [0; TRAILER];
-        trailer[..8].copy_from_slice(&duration.to_le_bytes());
-        trailer[8..16].copy_from_slice(&result.to_le_bytes());
+        if !note.is_empty() {
+            self.put(note.as_bytes());
+        }
         let consumed = consumed.map_or(ALL_CONSUMED, |n| n as u64);
-        trailer[16..24].copy_from_slice(&consumed.to_le_bytes());
-        trailer[24..28].copy_from_slice(&(note.len() as u32).to_le_bytes());
-        trailer[28] = outcome as u8;
-        self.put(&trailer);
+        let note_and_outcome = u64::from(note.len() as u32) | (outcome as u64) << 32;
+        let trailer: [u64; TRAILER / 8] = [duration, result, consumed, note_and_outcome];
+        self.put_words(trailer);
         self.close(0);
         self.publish();
         // After a failure it stays to be given up.
@@ -266,10 +271,9 @@ impl<B: Buffers> TailWriter<B> {
             return;
         }
         let length = self.position - self.entry - ENTRY_HEADER;
-        let mut first = [0; 8];
-        first[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        first[4] = self.kind | flags;
-        first[6..].copy_from_slice(&(self.sequence as u16).to_le_bytes());
+        let kind = u64::from(self.kind | flags);
+        let generation = u64::from(self.sequence as u16);
+        let first = (u64::from(length as u32) | kind << 32 | generation << 48).to_le_bytes();
         let entry = self.owner.unpublished(self.sequence, self.entry);
         let (header, content) = entry.split_at_mut(ENTRY_HEADER);
         let check = entry_check(first, self.offset.0, &content[..length]);
