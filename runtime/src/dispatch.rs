@@ -9,6 +9,7 @@
 use std::mem::MaybeUninit;
 
 use timecraft_segment::function::{Function, Kind, MAX_PARAMS, Param, Returns, WasmType};
+use timecraft_segment::wasmedge::ADDRESS_BYTES;
 use timecraft_segment::{Outcome, describe, function};
 use wasmtime::{
     Caller, Engine, Extern, ExternType, Func, FuncType, ImportType, Memory, Module,
@@ -279,16 +280,22 @@ struct Input {
     shape: Shape,
     /// Which argument is the pointer.
     pointer: usize,
-    /// Which argument counts the elements.
+    /// Which argument counts the elements; of one that needs no count, the pointer again.
     count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Shape {
-    /// The bytes of a path.
-    Path,
+    /// Bytes: of a path, of a name, of an option.
+    Bytes,
     /// An array of subscriptions.
     Subscriptions,
+    /// A structure of that size.
+    Structure(u64),
+    /// The address and length of a socket address.
+    Pointer,
+    /// The same, and what they point to.
+    PointerAndBytes,
     /// An array of addresses and lengths.
     Vectors,
     /// The same, and what they point to.
@@ -303,7 +310,12 @@ impl Input {
             .enumerate()
             .filter_map(|(pointer, param)| {
                 let (shape, count) = match param.kind {
-                    Kind::Path { count } => (Shape::Path, count),
+                    Kind::Path { count } | Kind::Text { count } | Kind::InBytes { count } => {
+                        (Shape::Bytes, count)
+                    }
+                    Kind::InStruct(structure) => (Shape::Structure(structure.size as u64), pointer),
+                    Kind::Address => (Shape::PointerAndBytes, pointer),
+                    Kind::OutAddress => (Shape::Pointer, pointer),
                     Kind::Subscriptions { count } => (Shape::Subscriptions, count),
                     Kind::Iovecs { count } => (Shape::Vectors, count),
                     Kind::ConstIovecs { count } => (Shape::VectorsAndBytes, count),
@@ -323,13 +335,17 @@ impl Input {
 /// be there, so what is missing can only be at the end.
 #[inline]
 fn copy_inputs(inputs: &[Input], args: &[u64], memory: &[u8], capture: &mut Capture) {
+    // What vectors point to comes last: the host may take less of it.
+    let mut vectors = None;
     for input in inputs {
         let (Some(&pointer), Some(&count)) = (args.get(input.pointer), args.get(input.count))
         else {
             return;
         };
         let (elements, size, most) = match input.shape {
-            Shape::Path => (count, 1, MAX_PATH),
+            Shape::Bytes => (count, 1, MAX_PATH),
+            Shape::Structure(size) => (1, size, MAX_PATH),
+            Shape::Pointer | Shape::PointerAndBytes => (1, describe::IOVEC as u64, MAX_PATH),
             Shape::Subscriptions => (count, describe::SUBSCRIPTION as u64, MAX_TRANSFER),
             Shape::Vectors | Shape::VectorsAndBytes => {
                 (count.min(MAX_IOVECS), describe::IOVEC as u64, MAX_TRANSFER)
@@ -345,10 +361,28 @@ fn copy_inputs(inputs: &[Input], args: &[u64], memory: &[u8], capture: &mut Capt
         if array.len() < whole.len() {
             return;
         }
-        if let Shape::VectorsAndBytes = input.shape {
-            copy_vectors(array, memory, capture);
+        match input.shape {
+            Shape::VectorsAndBytes => vectors = Some(array),
+            Shape::PointerAndBytes => {
+                let Some(address) = pointed(array, memory) else {
+                    return;
+                };
+                capture.input(address);
+            }
+            _ => {}
         }
     }
+    if let Some(array) = vectors {
+        copy_vectors(array, memory, capture);
+    }
+}
+
+/// The socket address that a pointer and a length mean, as much of it as is recorded.
+fn pointed<'a>(pointer: &[u8], memory: &'a [u8]) -> Option<&'a [u8]> {
+    let &[a0, a1, a2, a3, l0, l1, l2, l3] = pointer.first_chunk()?;
+    let address = u32::from_le_bytes([a0, a1, a2, a3]);
+    let length = u32::from_le_bytes([l0, l1, l2, l3]).min(ADDRESS_BYTES as u32);
+    slice(memory, u64::from(address), u64::from(length))
 }
 
 #[inline]

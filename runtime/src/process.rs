@@ -394,6 +394,7 @@ fn record(
             .into_iter()
             .map(|(fd, path)| Preopen { fd, path })
             .collect(),
+        sockets: Vec::new(),
         start_time: UnixNs::now(),
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: engine::description(),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::denial::Denial;
 use crate::function::{Field, Function, Kind, Names, Param, Returns, Scalar, Structure};
 use crate::record::{Outcome, Record};
-use crate::text;
-use crate::wasi;
+use crate::socket::{self, Address};
+use crate::{text, wasi, wasmedge};
 
 /// How many bytes of a string strace text shows.
 const SHOWN_BYTES: usize = 64;
@@ -103,10 +103,21 @@ pub fn sent<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
 
 /// The bytes that a call with [`Kind::Iovecs`] put into the guest's memory, in pieces.
 pub fn received<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
-    let reads = record
-        .row()
-        .is_some_and(|row| row.position(|k| matches!(k, Kind::Iovecs { .. })).is_some());
-    ranges(record).filter(move |_| reads)
+    let row = record.row();
+    let has = |wanted: fn(Kind) -> bool| row.is_some_and(|row| row.position(wanted).is_some());
+    let reads = has(|k| matches!(k, Kind::Iovecs { .. }));
+    // The address is written behind them; what was received was counted.
+    let mut left = match has(|k| k == Kind::OutAddress) {
+        true => bytes(record).unwrap_or(0) as usize,
+        false => usize::MAX,
+    };
+    ranges(record)
+        .filter(move |_| reads)
+        .map_while(move |piece| {
+            let now = piece.get(..piece.len().min(left))?;
+            left -= now.len();
+            (!now.is_empty()).then_some(now)
+        })
 }
 
 /// The decoded arguments and outputs, as a JSON object in the order of the parameters.
@@ -155,7 +166,12 @@ fn json_value(
         Kind::Fd | Kind::Size | Kind::Number | Kind::FileSize | Kind::Timestamp => json!(arg),
         Kind::FileDelta => json!(arg as i64),
         Kind::Named(names) => json!(name_value(names, arg)),
-        Kind::Path { .. } => json!(text::lossless(part.bytes)),
+        Kind::Path { .. } | Kind::Text { .. } | Kind::InBytes { .. } => {
+            json!(text::lossless(part.bytes))
+        }
+        Kind::InStruct(structure) => return Some(structure_json(structure, part.bytes)),
+        Kind::Address => json!(socket::passed(record)?.to_string()),
+        Kind::OutAddress => json!(socket::returned(record)?.to_string()),
         Kind::ConstIovecs { .. } | Kind::Iovecs { .. } => json!(iovec_lengths(part.array)),
         Kind::Subscriptions { .. } => Value::Array(
             subscriptions(part.array)
@@ -167,20 +183,24 @@ fn json_value(
         Kind::OutVariable => return None,
         Kind::OutStruct(structure) => {
             let written = written_at(record, arg, structure.size)?;
-            return Some(Json::Object(
-                fields(structure, written)
-                    .map(|(f, n)| (f.name, Json::Value(field_json(f, n))))
-                    .collect(),
-            ));
+            return Some(structure_json(structure, written));
         }
         Kind::Out(scalar) => {
             let value = record.out(row.outs.iter().position(|&o| o == i)?)?;
             match scalar {
-                Scalar::Flags16(names) => json!(name_value(names, value)),
+                Scalar::Flags16(names) | Scalar::Named32(names) => json!(name_value(names, value)),
                 _ => json!(value),
             }
         }
     }))
+}
+
+fn structure_json(structure: &'static Structure, bytes: &[u8]) -> Json {
+    Json::Object(
+        fields(structure, bytes)
+            .map(|(f, n)| (f.name, Json::Value(field_json(f, n))))
+            .collect(),
+    )
 }
 
 /// The call as strace would print it, on one line, with the guest's text escaped.
@@ -201,7 +221,7 @@ pub fn strace(record: &Record<'_>) -> String {
         if is_length(row, i)
             || matches!(
                 param.kind,
-                Kind::Out(_) | Kind::OutStruct(_) | Kind::OutVariable
+                Kind::Out(_) | Kind::OutStruct(_) | Kind::OutVariable | Kind::OutAddress
             )
         {
             continue;
@@ -253,7 +273,18 @@ fn strace_arg(line: &mut String, record: &Record<'_>, param: &Param, arg: u64, p
     let _ = match param.kind {
         Kind::FileDelta => write!(line, "{}", arg as i64),
         Kind::Named(names) => write!(line, "{}", name_value(names, arg)),
-        Kind::Path { .. } => write!(line, "{}", text::quoted(part.bytes, SHOWN_BYTES)),
+        Kind::Path { .. } | Kind::Text { .. } | Kind::InBytes { .. } => {
+            write!(line, "{}", text::quoted(part.bytes, SHOWN_BYTES))
+        }
+        Kind::InStruct(structure) => {
+            let fields: Vec<String> = fields(structure, part.bytes).map(field_text).collect();
+            write!(line, "{{{}}}", fields.join(", "))
+        }
+        Kind::Address => match socket::address(part.bytes, 0) {
+            Some(Address::Ip(address)) => write!(line, "{}", address.ip()),
+            Some(unix) => write!(line, "{unix}"),
+            None => write!(line, "{}", text::quoted(part.bytes, SHOWN_BYTES)),
+        },
         Kind::ConstIovecs { .. } => {
             let mut rest = part.bytes;
             let shown = iovec_lengths(part.array)
@@ -301,7 +332,7 @@ fn outputs(record: &Record<'_>, row: &Function) -> Vec<String> {
                     .position(|&o| o == i)
                     .and_then(|o| record.out(o));
                 all.extend(value.map(|value| match scalar {
-                    Scalar::Flags16(names) => {
+                    Scalar::Flags16(names) | Scalar::Named32(names) => {
                         format!("{}: {}", param.name, name_value(names, value))
                     }
                     _ => format!("{}: {value}", param.name),
@@ -310,14 +341,17 @@ fn outputs(record: &Record<'_>, row: &Function) -> Vec<String> {
             Kind::OutStruct(structure) => {
                 let arg = record.args.get(i).copied().unwrap_or(0);
                 if let Some(written) = written_at(record, arg, structure.size) {
-                    all.extend(fields(structure, written).map(|(f, n)| match f.names {
-                        Some(names) => format!("{}: {}", f.name, name_value(names, n)),
-                        None => format!("{}: {n}", f.name),
-                    }));
+                    all.extend(fields(structure, written).map(field_text));
                 }
             }
+            Kind::OutAddress => {
+                all.extend(socket::returned(record).map(|a| format!("{}: {a}", param.name)));
+            }
+            Kind::OutVariable if row.name == "sock_getaddrinfo" => {
+                all.extend(socket::resolved(record).iter().map(ToString::to_string));
+            }
             Kind::Iovecs { .. } => {
-                let read: Vec<u8> = ranges(record)
+                let read: Vec<u8> = received(record)
                     .flatten()
                     .copied()
                     .take(SHOWN_BYTES + 1)
@@ -341,6 +375,14 @@ fn ranges<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
     })
 }
 
+/// What the host wrote to that address, in order, beside numbers behind output pointers.
+pub(crate) fn writes_at<'a>(record: &Record<'a>, address: u64) -> impl Iterator<Item = &'a [u8]> {
+    let at = record.ranges.iter().map(move |r| r.address == address);
+    ranges(record)
+        .zip(at)
+        .filter_map(|(bytes, is)| is.then_some(bytes))
+}
+
 /// The bytes that the host wrote at exactly that address, if it wrote so many there.
 fn written_at<'a>(record: &Record<'a>, address: u64, size: usize) -> Option<&'a [u8]> {
     let at = record
@@ -359,6 +401,13 @@ fn fields<'a>(
         number[..f.size].copy_from_slice(bytes.get(f.offset..f.offset + f.size)?);
         Some((f, u64::from_le_bytes(number)))
     })
+}
+
+fn field_text((field, number): (&Field, u64)) -> String {
+    match field.names {
+        Some(names) => format!("{}: {}", field.name, name_value(names, number)),
+        None => format!("{}: {number}", field.name),
+    }
 }
 
 fn field_json(field: &Field, number: u64) -> Value {
@@ -397,32 +446,25 @@ fn name_value(names: &Names, value: u64) -> String {
 
 /// Whether parameter `i` is the length of another.
 fn is_length(row: &Function, i: usize) -> bool {
-    row.params.iter().any(|p| match p.kind {
-        Kind::Path { count }
-        | Kind::ConstIovecs { count }
-        | Kind::Iovecs { count }
-        | Kind::OutBytes { count }
-        | Kind::Subscriptions { count } => count == i,
-        _ => false,
-    })
+    row.params.iter().any(|p| p.kind.count() == Some(i))
 }
 
 /// A parameter's part of the input.
 #[derive(Clone, Copy, Debug, Default)]
 struct Part<'a> {
-    /// The array of `iovec`, `ciovec` or `subscription`.
+    /// The array of `iovec`, `ciovec` or `subscription`; the pointer and length of an address.
     array: &'a [u8],
-    /// The bytes: of a path, or what the `ciovec`s pointed to.
+    /// The bytes: of a path, of an address, or what the `ciovec`s pointed to.
     bytes: &'a [u8],
 }
 
 /// The input of a record, by parameter.
-struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     parts: Vec<Part<'a>>,
 }
 
 impl<'a> Inputs<'a> {
-    fn of(record: &Record<'a>) -> Inputs<'a> {
+    pub(crate) fn of(record: &Record<'a>) -> Inputs<'a> {
         let params = record.row().map_or(&[][..], |row| row.params);
         let mut rest = record.input;
         let mut take = |n: usize| {
@@ -431,30 +473,47 @@ impl<'a> Inputs<'a> {
             now
         };
         let arg = |i: usize| record.args.get(i).map_or(0, |&n| n as usize);
-        let parts = params
+        let array = |array: &'a [u8]| Part { array, bytes: &[] };
+        let bytes = |bytes: &'a [u8]| Part { array: &[], bytes };
+        let mut parts: Vec<Part<'a>> = params
             .iter()
             .map(|p| match p.kind {
-                Kind::Path { count } => Part {
-                    bytes: take(arg(count)),
-                    ..Part::default()
-                },
-                Kind::Iovecs { count } => Part {
-                    array: take(elements(arg(count), IOVEC)),
-                    ..Part::default()
-                },
-                Kind::Subscriptions { count } => Part {
-                    array: take(elements(arg(count), SUBSCRIPTION)),
-                    ..Part::default()
-                },
-                // No function has input after its bytes: they may be cut where the host took less.
-                Kind::ConstIovecs { count } => Part {
-                    array: take(elements(arg(count), IOVEC)),
-                    bytes: take(usize::MAX),
-                },
+                Kind::Path { count } | Kind::Text { count } | Kind::InBytes { count } => {
+                    bytes(take(arg(count)))
+                }
+                Kind::InStruct(structure) => bytes(take(structure.size)),
+                Kind::Iovecs { count } | Kind::ConstIovecs { count } => {
+                    array(take(elements(arg(count), IOVEC)))
+                }
+                Kind::Subscriptions { count } => array(take(elements(arg(count), SUBSCRIPTION))),
+                Kind::OutAddress => array(take(IOVEC)),
+                Kind::Address => {
+                    let array = take(IOVEC);
+                    let length = iovec_lengths(array).first().copied().unwrap_or(0);
+                    let bytes = take(length.min(wasmedge::ADDRESS_BYTES as u64) as usize);
+                    Part { array, bytes }
+                }
                 _ => Part::default(),
             })
             .collect();
+        // Behind all else, since they may be cut where the host took less.
+        let sent = params
+            .iter()
+            .position(|p| matches!(p.kind, Kind::ConstIovecs { .. }));
+        if let Some(part) = sent.and_then(|i| parts.get_mut(i)) {
+            part.bytes = rest;
+        }
         Inputs { parts }
+    }
+
+    /// The bytes of a parameter: of a path, of an address, or what the `ciovec`s pointed to.
+    pub(crate) fn bytes(&self, param: usize) -> &'a [u8] {
+        self.parts.get(param).map_or(&[], |part| part.bytes)
+    }
+
+    /// The array of a parameter, or the pointer and length of an address.
+    pub(crate) fn array(&self, param: usize) -> &'a [u8] {
+        self.parts.get(param).map_or(&[], |part| part.array)
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::calls::{Calls, Parts};
 use crate::ids::{ElapsedNs, FunctionId, ModuleId, ProcessId, UnixNs};
 use crate::record::Outcome;
+use crate::socket::Preopened;
 
 /// Function numbers from here on are events, and no guest can import them.
 pub const FIRST_EVENT: u16 = 0xF000;
@@ -67,6 +68,9 @@ pub struct ProcessStart {
     /// The directories that the guest starts with, by descriptor.
     #[serde(default)]
     pub preopens: Vec<Preopen>,
+    /// The sockets that the guest starts with, by descriptor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<Preopened>,
     /// The wall clock at elapsed time 0.
     pub start_time: UnixNs,
     /// The version of timecraft.

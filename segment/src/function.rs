@@ -46,6 +46,19 @@ pub struct Field {
     pub names: Option<&'static Names>,
 }
 
+/// Which interface a function is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abi {
+    /// WASI preview 1.
+    Preview1,
+    /// WasmEdge's sockets, what both versions have alike.
+    WasmEdge,
+    /// WasmEdge's sockets, version 1 alone.
+    WasmEdgeV1,
+    /// WasmEdge's sockets, version 2 alone.
+    WasmEdgeV2,
+}
+
 /// What an argument means. Where a kind is a pointer, `count` is the index of the parameter that
 /// holds its length, in bytes or elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +82,22 @@ pub enum Kind {
         /// Which parameter holds its length in bytes.
         count: usize,
     },
+    /// A pointer to text that is no path: a host name, a service.
+    Text {
+        /// Which parameter holds its length in bytes.
+        count: usize,
+    },
+    /// A pointer to bytes that go into the call: the value of an option.
+    InBytes {
+        /// Which parameter holds their length.
+        count: usize,
+    },
+    /// A pointer to a structure that the host reads.
+    InStruct(&'static Structure),
+    /// A pointer to a pointer and a length, 32 bits each, of a socket address. The address is input.
+    Address,
+    /// The same, of where the host puts an address. The pointer and the length are input.
+    OutAddress,
     /// A pointer to an array of `ciovec`: the guest's bytes, input of the call.
     ConstIovecs {
         /// Which parameter holds the number of elements.
@@ -97,6 +126,23 @@ pub enum Kind {
     Out(Scalar),
 }
 
+impl Kind {
+    /// Which parameter holds the length of what this one points to.
+    #[must_use]
+    pub const fn count(self) -> Option<usize> {
+        match self {
+            Kind::Path { count }
+            | Kind::Text { count }
+            | Kind::InBytes { count }
+            | Kind::ConstIovecs { count }
+            | Kind::Iovecs { count }
+            | Kind::Subscriptions { count }
+            | Kind::OutBytes { count } => Some(count),
+            _ => None,
+        }
+    }
+}
+
 /// A number that the host writes behind a pointer. The log keeps these as columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar {
@@ -108,8 +154,12 @@ pub enum Scalar {
     FileSize,
     /// A time in nanoseconds, 64 bits.
     Timestamp,
+    /// A port, 32 bits.
+    Port,
     /// Flags, 16 bits.
     Flags16(&'static Names),
+    /// Flags or an enumeration, 32 bits.
+    Named32(&'static Names),
 }
 
 impl Scalar {
@@ -117,7 +167,7 @@ impl Scalar {
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
-            Scalar::Size | Scalar::Fd => 4,
+            Scalar::Size | Scalar::Fd | Scalar::Port | Scalar::Named32(_) => 4,
             Scalar::FileSize | Scalar::Timestamp => 8,
             Scalar::Flags16(_) => 2,
         }
@@ -149,6 +199,8 @@ pub enum Returns {
 pub struct Function {
     /// Its number, never reused.
     pub id: FunctionId,
+    /// Which interface it is of.
+    pub abi: Abi,
     /// The module that a guest imports it from.
     pub module: &'static str,
     /// Its name in that module.
@@ -168,21 +220,40 @@ pub const MAX_PARAMS: usize = 9;
 
 /// All functions, in the order of their numbers.
 pub fn functions() -> impl Iterator<Item = &'static Function> {
-    crate::wasi::FUNCTIONS.iter()
+    crate::wasi::FUNCTIONS
+        .iter()
+        .chain(crate::wasmedge::FUNCTIONS)
 }
 
 /// The function of that number, or none if this version does not know it.
 #[must_use]
 #[inline]
 pub fn by_id(id: FunctionId) -> Option<&'static Function> {
-    // Rows are numbered from 1 without gaps; a test holds that.
-    crate::wasi::FUNCTIONS.get(usize::from(id.0).wrapping_sub(1))
+    // Rows are numbered from 1 without gaps, file by file; a test holds that.
+    let at = usize::from(id.0).wrapping_sub(1);
+    crate::wasi::FUNCTIONS
+        .get(at)
+        .or_else(|| crate::wasmedge::FUNCTIONS.get(at.wrapping_sub(crate::wasi::FUNCTIONS.len())))
 }
 
-/// The function that a guest imports as `module` and `name`.
+/// The function of an interface that a guest imports as `module` and `name`.
+#[must_use]
+pub fn of_abi(abi: Abi, module: &str, name: &str) -> Option<&'static Function> {
+    functions().find(|f| f.abi == abi && f.module == module && f.name == name)
+}
+
+/// The function of WASI preview 1, or else of its extensions' latest versions, that a guest imports as
+/// `module` and `name`.
 #[must_use]
 pub fn by_name(module: &str, name: &str) -> Option<&'static Function> {
-    functions().find(|f| f.module == module && f.name == name)
+    [
+        Abi::Preview1,
+        Abi::WasmEdge,
+        Abi::WasmEdgeV2,
+        Abi::WasmEdgeV1,
+    ]
+    .into_iter()
+    .find_map(|abi| of_abi(abi, module, name))
 }
 
 impl Function {

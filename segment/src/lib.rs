@@ -55,12 +55,14 @@ pub mod recorder;
 pub mod recovery;
 pub mod registry;
 pub mod snapshot;
+pub mod socket;
 mod sync;
 mod tail;
 #[doc(hidden)]
 pub mod testing;
 pub mod text;
 pub mod wasi;
+pub mod wasmedge;
 
 pub use batch::{Compression, Summary};
 pub use calls::{Calls, Parts, Projection};

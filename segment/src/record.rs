@@ -92,8 +92,9 @@ pub struct Record<'a> {
     /// The scalar arguments, zero-extended, one for each wasm parameter.
     pub args: &'a [u64],
     /// The guest's bytes that went into the call, parameter by parameter. For a
-    /// [`Kind::ConstIovecs`] these are the array of `ciovec` and then the bytes, as far as the host
-    /// took them; for a [`Kind::Iovecs`] the array of `iovec` alone. For an event its JSON.
+    /// [`Kind::ConstIovecs`] or [`Kind::Iovecs`] these are the array; for a [`Kind::Address`] the
+    /// pointer and length and then the address, for a [`Kind::OutAddress`] these two alone. What the
+    /// `ciovec`s point to comes last, as far as the host took it. For an event its JSON.
     pub input: &'a [u8],
     /// What was offered beyond `input`.
     pub dropped: Option<Dropped>,

@@ -36,7 +36,11 @@ type Seed = (usize, [u64; MAX_PARAMS], u16);
 
 fn seeds() -> impl Strategy<Value = Vec<Seed>> {
     let sound = prop_oneof![2 => Just(u16::MAX), 1 => any::<u16>()];
-    let one = (0..46_usize, any::<[u64; MAX_PARAMS]>(), sound);
+    let one = (
+        0..timecraft_segment::wasi::FUNCTIONS.len(),
+        any::<[u64; MAX_PARAMS]>(),
+        sound,
+    );
     prop::collection::vec(one, 1..60)
 }
 
@@ -57,7 +61,8 @@ fn call_of(&(number, raw, sound): &Seed) -> (&'static Function, Vec<u64>) {
         match p.kind {
             Kind::Fd if f.name.starts_with("path_") => args[i] = DIRECTORIES.start + pick(2),
             Kind::Fd => args[i] = pick(DIRECTORIES.end),
-            Kind::Path { count } => {
+            Kind::Address | Kind::OutAddress | Kind::InStruct(_) => args[i] = VECTORS,
+            Kind::Path { count } | Kind::Text { count } | Kind::InBytes { count } => {
                 let name = pick(NAMES.len() as u64);
                 args[i] = PATHS + name * PATH_ROOM;
                 args[count] = NAMES[name as usize].len() as u64;

@@ -155,7 +155,7 @@ fn call(line: &str, data: &mut Vec<u8>) -> Option<Call> {
     let (name, rest) = line.split_once('(')?;
     let mut call = Call::new(name, &vec![0; params(name)?]);
     let params = call.function.params;
-    let is_length = |i: usize| params.iter().any(|p| length_of(p.kind) == Some(i));
+    let is_length = |i: usize| params.iter().any(|p| p.kind.count() == Some(i));
     let mut text = rest;
     let mut result = RESULTS as u64;
     for (i, p) in params.iter().enumerate() {
@@ -208,18 +208,6 @@ fn call(line: &str, data: &mut Vec<u8>) -> Option<Call> {
 fn params(name: &str) -> Option<usize> {
     let f = timecraft_segment::function::by_name("wasi_snapshot_preview1", name)?;
     Some(f.params.len())
-}
-
-/// Which parameter holds the length of a parameter of that kind.
-fn length_of(kind: Kind) -> Option<usize> {
-    match kind {
-        Kind::Path { count }
-        | Kind::ConstIovecs { count }
-        | Kind::Iovecs { count }
-        | Kind::Subscriptions { count }
-        | Kind::OutBytes { count } => Some(count),
-        _ => None,
-    }
 }
 
 /// Puts bytes into the guest's memory, where anything may lie.

@@ -373,3 +373,69 @@ impl<B: Buffers> TailWriter<B> {
         self.position = self.owner.map().buffer_bytes();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::calls::Calls;
+    use crate::tail::decode::Decoder;
+    use crate::tail::map::{Storage, TailMap, file_bytes};
+
+    const BUFFER_BYTES: usize = 4096;
+
+    /// Gives the next buffers as scripted, and then all of them.
+    #[derive(Default)]
+    struct Script(Mutex<Vec<bool>>);
+
+    impl Buffers for Script {
+        fn next(&self, _sequence: u64) -> bool {
+            self.0.lock().unwrap().pop().unwrap_or(true)
+        }
+
+        fn is_free(&self, _sequence: u64) -> bool {
+            true
+        }
+    }
+
+    /// A buffer that is said to be free and then is not to be had must not end the memory of what the
+    /// log holds of the record that is open: the next record would take its offset.
+    #[test]
+    fn a_record_begun_stays_to_be_given_up_until_it_is() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(file_bytes(4, BUFFER_BYTES)).unwrap();
+        let map = Arc::new(TailMap::new(&file, Storage::Mapped, 4, BUFFER_BYTES).unwrap());
+        // SAFETY: it is the only one of this map.
+        let owner = unsafe { Owner::new(Arc::clone(&map)) };
+        let script = Arc::new(Script::default());
+        let mut writer = TailWriter::new(owner, Arc::clone(&script)).unwrap();
+        let function = crate::wasi::FUNCTIONS[0].id;
+        let end = |writer: &mut TailWriter<Script>| {
+            writer.finish(1, Outcome::Returned, 0, None, "");
+        };
+
+        writer.begin(0, function, &[]);
+        writer.publish_begin();
+        assert!(writer.has_begun());
+        script.0.lock().unwrap().extend([false, false]);
+        writer.write(0, &[7; BUFFER_BYTES]);
+        end(&mut writer);
+        assert!(matches!(writer.failed(), Some(Failed::NoBuffer)));
+        assert!(!writer.resume(), "the buffer is not to be had");
+        assert!(writer.has_begun());
+        assert!(writer.resume());
+        assert_eq!(writer.offset(), Offset(1));
+        writer.begin(1, function, &[]);
+        end(&mut writer);
+
+        let (mut decoder, mut calls) = (Decoder::new(Some(Offset(0))), Calls::new(Offset(0)));
+        for sequence in 1..=writer.sequence() {
+            // SAFETY: nobody gives a buffer back here.
+            let buffer = unsafe { map.published(sequence) };
+            decoder.feed(buffer, sequence, &mut calls).unwrap();
+        }
+        assert_eq!(calls.outcomes, [Outcome::Unrecorded, Outcome::Returned]);
+    }
+}

@@ -27,6 +27,7 @@ pub fn process_start() -> ProcessStart {
             fd: 3,
             path: "/data".to_owned(),
         }],
+        sockets: Vec::new(),
         start_time: UnixNs::now(),
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: Engine {
