@@ -155,12 +155,6 @@ impl Shared {
         self.to_guest.notify_one();
     }
 
-    /// How many buffers are full beside buffer `sequence`, which is being packed.
-    pub(crate) fn backlog(&self, sequence: u64) -> usize {
-        let full = self.lock().full;
-        full.saturating_sub(sequence + 1) as usize
-    }
-
     /// The packer's word: the log can be written again.
     pub(crate) fn recover(&self) {
         self.lock().failing = None;

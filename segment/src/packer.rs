@@ -7,9 +7,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Effort, Encoder, Open};
+use crate::batch::{Effort, Encoder, Open, Pressure};
 use crate::calls::Calls;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, Result};
@@ -49,6 +50,7 @@ pub(crate) struct Packer {
     /// How many bytes of the buffer the records and pieces took that are to be stored.
     raw_bytes: usize,
     batch: Vec<u8>,
+    pressure: Pressure,
     /// The buffer that is packed next.
     sequence: u64,
     /// Up to where that buffer was packed already.
@@ -119,6 +121,7 @@ impl Packer {
             sequence: 1,
             position: 0,
             synced: Instant::now(),
+            pressure: Pressure::none(Instant::now()),
             synced_sequence: 0,
             sync_failed: None,
         })
@@ -305,8 +308,9 @@ impl Packer {
             &[]
         };
         self.batch.clear();
-        let waiting = self.shared.backlog(self.sequence);
-        let effort = Effort::for_backlog(waiting, self.shared.map.buffers());
+        let waited = self.shared.map.counters().stall_ns.load(Ordering::Relaxed);
+        let waited = Duration::from_nanos(waited);
+        let effort = Effort::for_waiting(self.pressure.share(Instant::now(), waited));
         let header = self
             .encoder
             .encode(

@@ -388,7 +388,11 @@ impl Recorder {
                 None => gap,
             });
             // Nobody is left to tell if this fails; readers see that the record is later.
-            let _ = self.writer.say_last(&LastWords::default());
+            self.said_ns += 1;
+            let _ = self.writer.say_last(&LastWords {
+                at_ns: self.said_ns,
+                ..LastWords::default()
+            });
             self.shared.map.counters().set_lost_calls(0);
             self.start = self.clock.elapsed_ns();
         }
@@ -408,7 +412,7 @@ impl Recorder {
     /// Says in the tail's first page what there is no buffer for. The reason why there is none is
     /// what the user hears of, not that this failed too.
     fn say_last(&mut self, end: Option<&ProcessEnd>) -> LastWords {
-        self.said_ns = self.clock.elapsed_ns();
+        self.said_ns = self.clock.elapsed_ns().max(self.said_ns + 1);
         let words = LastWords {
             at_ns: self.said_ns,
             gap: self.gap_until_now(),

@@ -15,6 +15,7 @@ mod references;
 mod tests;
 
 pub(crate) use decode::{check_open, check_open_and_end, decode};
+pub(crate) use effort::Pressure;
 pub use effort::{Compression, Effort};
 pub(crate) use encode::{Encoder, Open};
 pub use header::{HEADER_BYTES, Summary};

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::last_words::{self, LastWords};
 use super::protocol::BufferHeader;
 use super::{BUFFER_HEADER, COUNTERS_AT, DATA_AT, HEADERS_AT, LAST_WORDS_AT};
 use crate::{disk, fault};
@@ -183,13 +184,15 @@ impl TailMap {
 /// The right to write: there is one of a tail, and the guest's thread has it.
 pub(crate) struct Owner {
     map: Arc<TailMap>,
+    /// Where the next last words go.
+    slot: usize,
 }
 
 impl Owner {
     /// # Safety
     /// At most one owner is ever made of a map.
     pub(crate) unsafe fn new(map: Arc<TailMap>) -> Self {
-        Owner { map }
+        Owner { map, slot: 0 }
     }
 
     pub(crate) fn map(&self) -> &TailMap {
@@ -254,22 +257,25 @@ impl Owner {
         disk::write(file, &(to as u64).to_le_bytes(), committed_at)
     }
 
-    /// Writes what there is no buffer for. Readers check it, so it may be seen half done.
+    /// Writes what there is no buffer for, over the words before the last. Readers check it, so it may
+    /// be seen half done.
     ///
     /// # Errors
     /// When it has to be written, and cannot.
-    pub(crate) fn say_last(&mut self, words: &super::last_words::LastWords) -> io::Result<()> {
+    pub(crate) fn say_last(&mut self, words: &LastWords) -> io::Result<()> {
         fault::point("last words");
         let bytes = words.to_bytes();
+        let slot = LAST_WORDS_AT + self.slot * last_words::ROOM;
+        self.slot = (self.slot + 1) % last_words::SLOTS;
         // The length, which says that there are some, comes after all else.
         let (length, rest) = bytes.split_at(4);
-        let place = |at: usize| self.map.map.as_mut_ptr().wrapping_add(LAST_WORDS_AT + at);
+        let place = |at: usize| self.map.map.as_mut_ptr().wrapping_add(slot + at);
         for (at, part) in [(0, &[0; 4][..]), (4, rest), (0, length)] {
             if let Some(file) = &self.map.written {
-                disk::write(file, part, (LAST_WORDS_AT + at) as u64)?;
+                disk::write(file, part, (slot + at) as u64)?;
                 continue;
             }
-            // SAFETY: the first page holds `last_words::ROOM` bytes from there on, which is the most
+            // SAFETY: the first page holds `last_words::ROOM` bytes from each slot on, which is the most
             // that `to_bytes` gives; this owner alone writes them, and no reference to them is made.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place(at), part.len()) };
             std::sync::atomic::fence(Ordering::SeqCst);

@@ -117,14 +117,14 @@ impl TailCopy {
             last_words: None,
         };
         // Before the buffers: what they say comes after records that were published by then.
-        let mut words = vec![0; last_words::ROOM];
+        let mut words = vec![0; last_words::SLOTS * last_words::ROOM];
         file.read_exact_at(&mut words, LAST_WORDS_AT as u64)
             .map_err(Error::io("read", &copy.path))?;
-        match LastWords::from_bytes(&words) {
-            Ok(words) => copy.last_words = words,
-            // Half of them may be there while they are being said.
-            Err(_) if live => {}
-            Err(what) => problems.meet(Error::damaged(&copy.path, LAST_WORDS_AT as u64, what))?,
+        let (words, wrong) = LastWords::last_of(&words);
+        copy.last_words = words;
+        // Half of a place may be there while it is being written.
+        if let Some(what) = wrong.filter(|_| !live) {
+            problems.meet(Error::damaged(&copy.path, LAST_WORDS_AT as u64, what))?;
         }
         if live {
             copy.copy_running(&file)?;
@@ -290,7 +290,7 @@ impl TailCopy {
         Ok(beyond)
     }
 
-    /// A gap whose words were lost while they were being replaced.
+    /// A gap whose words could not be written either.
     fn unsaid_gap(&self, start: ElapsedNs) -> Option<LastWords> {
         (!self.live && self.layout.lost_calls > 0).then(|| LastWords {
             at_ns: start.0,

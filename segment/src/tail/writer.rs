@@ -428,6 +428,7 @@ mod tests {
         assert!(writer.resume());
         assert_eq!(writer.offset(), Offset(1));
         writer.begin(1, function, &[]);
+        writer.publish_begin();
         end(&mut writer);
 
         let (mut decoder, mut calls) = (Decoder::new(Some(Offset(0))), Calls::new(Offset(0)));

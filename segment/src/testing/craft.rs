@@ -6,7 +6,7 @@
 use crate::batch::HEADER_BYTES;
 use crate::tail::{
     BUFFER_HEADER, COUNTERS_AT, DATA_AT, ENTRY_HEADER, FIXED_BYTES, HEADERS_AT, LAST_WORDS_AT,
-    MAX_BUFFERS, entry_check, reader,
+    MAX_BUFFERS, entry_check, last_words, reader,
 };
 use crate::{codec::Cursor, file, tail};
 
@@ -117,10 +117,13 @@ pub fn fix_tail(bytes: &mut [u8]) {
         let right = crc32c::crc32c(fixed);
         put(bytes, checked, right);
     }
-    let words = number(bytes, LAST_WORDS_AT).unwrap_or(0);
-    let words = bytes.get(LAST_WORDS_AT + 8..).and_then(|w| w.get(..words));
-    if let Some(words) = words {
-        put(bytes, LAST_WORDS_AT + 4, crc32c::crc32c(words));
+    for slot in 0..last_words::SLOTS {
+        let at = LAST_WORDS_AT + slot * last_words::ROOM;
+        let length = number(bytes, at).unwrap_or(0);
+        if let Some(words) = bytes.get(at + 8..).and_then(|w| w.get(..length)) {
+            let right = crc32c::crc32c(words);
+            put(bytes, at + 4, right);
+        }
     }
     let buffer = Cursor::new(bytes.get(16..).unwrap_or_default()).u64();
     let Some(buffer) = buffer.and_then(|n| usize::try_from(n).ok()) else {
@@ -144,7 +147,8 @@ pub fn fix_tail(bytes: &mut [u8]) {
 
 /// A tail in few bytes, without what is zero: one byte that says whether the machine was started
 /// again since, the number of buffers, their size; for each its number, how much is published, and
-/// how many bytes it has; the counters, and how long the last words are. Then these and the bytes.
+/// how many bytes it has; the counters, and how long the last words are, both of them. Then these and
+/// the bytes.
 pub fn fold_tail(tail: &[u8]) -> Option<Vec<u8>> {
     let mut c = Cursor::new(tail.get(12..)?);
     let (buffers, size) = (c.u32()?, c.u64()?);
@@ -152,9 +156,13 @@ pub fn fold_tail(tail: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![0, buffers as u8];
     out.extend((size as u32).to_le_bytes());
     let mut contents: Vec<u8> = Vec::new();
-    let words = tail.get(LAST_WORDS_AT..)?;
-    let words = words.get(..8 + number(words, 0)?)?;
-    contents.extend(words);
+    let mut words = Vec::new();
+    for slot in 0..last_words::SLOTS {
+        let said = tail.get(LAST_WORDS_AT + slot * last_words::ROOM..)?;
+        let said = said.get(..8 + number(said, 0)?)?;
+        words.push(said.len() as u16);
+        contents.extend(said);
+    }
     for i in 0..buffers as usize {
         let header = tail.get(HEADERS_AT as usize + i * BUFFER_HEADER as usize..)?;
         out.extend(header.get(..16)?);
@@ -167,7 +175,7 @@ pub fn fold_tail(tail: &[u8]) -> Option<Vec<u8>> {
         contents.extend(&bytes[..length]);
     }
     out.extend(tail.get(COUNTERS_AT..COUNTERS_AT + 16)?);
-    out.extend((words.len() as u16).to_le_bytes());
+    out.extend(words.into_iter().flat_map(u16::to_le_bytes));
     out.extend(contents);
     Some(out)
 }
@@ -191,9 +199,11 @@ pub fn unfold_tail(bytes: &[u8], process: [u8; 16]) -> Option<(Vec<u8>, &[u8])> 
         lengths.push(c.u32()? as usize);
     }
     out[COUNTERS_AT..COUNTERS_AT + 16].copy_from_slice(c.bytes(16)?);
-    let words = usize::from(c.u16()?);
-    let place = out[LAST_WORDS_AT..HEADERS_AT as usize].get_mut(..words)?;
-    place.copy_from_slice(c.bytes(words)?);
+    let words = [usize::from(c.u16()?), usize::from(c.u16()?)];
+    let places = out[LAST_WORDS_AT..HEADERS_AT as usize].chunks_exact_mut(last_words::ROOM);
+    for (place, length) in places.zip(words) {
+        place.get_mut(..length)?.copy_from_slice(c.bytes(length)?);
+    }
     for (i, length) in lengths.into_iter().enumerate() {
         let place = out[DATA_AT as usize + i * size..][..size].get_mut(..length)?;
         place.copy_from_slice(c.bytes(length)?);
