@@ -1,4 +1,4 @@
-//! How much work a batch is worth: compression gives way before the guest does.
+//! How much work a batch is worth: compression gives way where the guest would wait for long.
 
 use std::time::{Duration, Instant};
 
