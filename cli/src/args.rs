@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use timecraft_runtime::network::Endpoint;
 
 use crate::units::{self, Bytes};
 
@@ -68,7 +69,8 @@ pub enum Command {
 /// it trapped, 124 if --timeout ended it, 128 + n if signal n did, 125 if timecraft itself failed.
 ///
 /// A guest gets its arguments, the clocks, randomness and standard input, output and error. An
-/// environment and directories it gets only if they are given here.
+/// environment and directories it gets only if they are given here. A module that imports WasmEdge's
+/// socket functions may use the network.
 #[derive(Debug, Args)]
 #[command(override_usage = "timecraft run [OPTIONS] [--] MODULE [ARGS...]")]
 pub struct Run {
@@ -81,6 +83,17 @@ pub struct Run {
     /// Give the guest a directory, under its own name or as GUEST, read-only with :ro (may be repeated)
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = units::parse_directory)]
     pub dir: Vec<Directory>,
+    /// The socket functions that the guest may import beside those of WASI preview 1
+    #[arg(short = 'S', long, value_name = "WHICH", value_enum, default_value_t = Sockets::Auto)]
+    pub sockets: Sockets,
+    /// Let the guest listen at HOST:PORT, [IPV6]:PORT or unix:PATH: it starts with the socket, as a
+    /// descriptor after those of directories (may be repeated)
+    #[arg(short = 'L', long, value_name = "ADDR")]
+    pub listen: Vec<Endpoint>,
+    /// Connect the guest to HOST:PORT, [IPV6]:PORT or unix:PATH: it starts with the connection, as a
+    /// descriptor after those of --listen (may be repeated)
+    #[arg(short = 'D', long, value_name = "ADDR")]
+    pub dial: Vec<Endpoint>,
     /// Call this exported function
     #[arg(short, long, value_name = "NAME", default_value = "_start")]
     pub function: String,
@@ -97,7 +110,8 @@ pub struct Run {
     ///
     /// Grants that come in bulk, such as --inherit-env, are refused together with it, and grants
     /// that a configuration or a later version gives by default are dropped. Arguments, clocks,
-    /// randomness and standard input, output and error remain, and so does what --env and --dir name.
+    /// randomness and standard input, output and error remain, and so does what --env, --dir, --listen
+    /// and --dial name.
     #[arg(long, conflicts_with = "inherit_env")]
     pub restrict: bool,
     /// Print each host call to standard error as it returns
@@ -151,6 +165,21 @@ pub struct Directory {
     pub host: PathBuf,
     pub guest: String,
     pub read_only: bool,
+}
+
+/// Which socket functions a guest may import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sockets {
+    /// WasmEdge's, of the version whose signatures the module imports
+    Auto,
+    /// None
+    None,
+    /// WasmEdge's of version 1
+    #[value(name = "wasmedgev1")]
+    WasmEdgeV1,
+    /// WasmEdge's of version 2
+    #[value(name = "wasmedgev2")]
+    WasmEdgeV2,
 }
 
 /// How a recording is compressed.

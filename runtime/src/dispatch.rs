@@ -8,7 +8,7 @@
 
 use std::mem::MaybeUninit;
 
-use timecraft_segment::function::{Function, Kind, MAX_PARAMS, Param, Returns, WasmType};
+use timecraft_segment::function::{Abi, Function, Kind, MAX_PARAMS, Param, Returns, WasmType};
 use timecraft_segment::wasmedge::ADDRESS_BYTES;
 use timecraft_segment::{Outcome, describe, function};
 use wasmtime::{
@@ -20,6 +20,7 @@ use crate::capture::Capture;
 use crate::error::{Error, Result};
 use crate::limits::Limiter;
 use crate::memory::{GuestMemory, MAX_IOVECS, MAX_PATH, MAX_TRANSFER};
+use crate::network::Extension;
 use crate::wasi::{Flow, Wasi};
 
 #[cfg(test)]
@@ -57,15 +58,58 @@ impl From<timecraft_segment::Error> for Stop {
 ///
 /// # Errors
 ///
-/// [`Error::UnknownImport`], [`Error::ImportKind`], [`Error::ImportSignature`].
-pub(crate) fn imports(module: &Module) -> Result<Vec<&'static Function>> {
+/// [`Error::UnknownImport`], [`Error::ImportKind`], [`Error::ImportSignature`], [`Error::NoSockets`],
+/// [`Error::SocketVersions`].
+pub(crate) fn imports(module: &Module, extension: Extension) -> Result<Vec<&'static Function>> {
+    let abis = abis(module, extension)?;
     module
         .imports()
-        .map(|import| resolve(module, &import))
+        .map(|import| resolve(module, &import, abis))
         .collect()
 }
 
-fn resolve(module: &Module, import: &ImportType<'_>) -> Result<&'static Function> {
+/// The interfaces that a guest can import from, the ones that go before others first.
+fn abis(module: &Module, extension: Extension) -> Result<&'static [Abi]> {
+    match extension {
+        Extension::None => Ok(&[Abi::Preview1]),
+        Extension::WasmEdgeV1 => Ok(VERSION_1),
+        Extension::WasmEdgeV2 => Ok(VERSION_2),
+        Extension::Auto => match (
+            told_by(module, Abi::WasmEdgeV1),
+            told_by(module, Abi::WasmEdgeV2),
+        ) {
+            (Some(v1), Some(v2)) => Err(Error::SocketVersions { v1, v2 }),
+            (Some(_), None) => Ok(VERSION_1),
+            // What both versions have alike works with both.
+            (None, _) => Ok(VERSION_2),
+        },
+    }
+}
+
+/// Version 1 has a `sock_accept` of its own.
+const VERSION_1: &[Abi] = &[Abi::WasmEdgeV1, Abi::WasmEdge, Abi::Preview1];
+const VERSION_2: &[Abi] = &[Abi::WasmEdgeV2, Abi::WasmEdge, Abi::Preview1];
+
+/// The first import by whose name and signature the module can only mean that interface.
+fn told_by(module: &Module, abi: Abi) -> Option<String> {
+    let imports = |import: &ImportType<'_>, abi| {
+        let row = function::of_abi(abi, import.module(), import.name());
+        row.is_some_and(|row| match import.ty() {
+            ExternType::Func(ty) => FuncType::eq(&ty, &signature(module.engine(), row)),
+            _ => false,
+        })
+    };
+    module
+        .imports()
+        .find(|import| imports(import, abi))
+        .map(|import| import.name().to_owned())
+}
+
+fn resolve(module: &Module, import: &ImportType<'_>, abis: &[Abi]) -> Result<&'static Function> {
+    let row = |module: &str, name: &str| {
+        let mut all = abis.iter();
+        all.find_map(|&abi| function::of_abi(abi, module, name))
+    };
     let (from, name) = (import.module().to_owned(), import.name().to_owned());
     let found = match import.ty() {
         ExternType::Func(ty) => ty,
@@ -77,10 +121,13 @@ fn resolve(module: &Module, import: &ImportType<'_>) -> Result<&'static Function
             });
         }
     };
-    let Some(row) = function::by_name(&from, &name) else {
+    let Some(row) = row(&from, &name) else {
+        if function::by_name(&from, &name).is_some() {
+            return Err(Error::NoSockets { name });
+        }
         let unknown = module
             .imports()
-            .filter(|i| function::by_name(i.module(), i.name()).is_none())
+            .filter(|i| row(i.module(), i.name()).is_none())
             .count();
         let nearest = nearest(&name);
         return Err(Error::UnknownImport {
@@ -474,7 +521,7 @@ mod tests {
             nearest("fd_write").as_deref(),
             Some("wasi_snapshot_preview1.fd_write")
         );
-        assert_eq!(nearest("sock_getaddrinfo"), None);
+        assert_eq!(nearest("sock_gethostbyname"), None);
         assert_eq!(nearest("emscripten_resize_heap"), None);
         assert_eq!(distance(b"kitten", b"sitting"), 3);
         assert_eq!(distance(b"", b"abc"), 3);

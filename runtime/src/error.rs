@@ -107,6 +107,22 @@ pub enum Error {
         /// The type that the module gives it.
         found: String,
     },
+    /// The module imports an extension that it is not given.
+    #[error("the module imports the socket function {name:?}, which this run does not provide")]
+    NoSockets {
+        /// The function.
+        name: String,
+    },
+    /// The module imports from both versions of an extension.
+    #[error(
+        "the module imports the socket functions of two versions of WasmEdge: {v1:?} is of version 1, and {v2:?} of version 2"
+    )]
+    SocketVersions {
+        /// A function as version 1 has it.
+        v1: String,
+        /// A function as version 2 has it.
+        v2: String,
+    },
     /// The module does not export the function to call.
     #[error("the module exports no function {entry:?}")]
     NoEntry {
@@ -204,6 +220,12 @@ impl Error {
             Error::ImportSignature { .. } => {
                 Some("the module may be built for another version of WASI: build it for wasm32-wasip1".to_owned())
             }
+            Error::NoSockets { .. } => {
+                Some("run it with --sockets auto, which gives a module the socket functions that it imports".to_owned())
+            }
+            Error::SocketVersions { .. } => {
+                Some("link it with one library for sockets, or with versions of them that agree".to_owned())
+            }
             Error::NoEntry { exports, .. } if exports.is_empty() => {
                 Some("it exports no function that could be called; build it as a program and not as a library".to_owned())
             }
@@ -224,6 +246,10 @@ impl Error {
             Error::Wasi(SetupError::TooManyDirectories { .. }) => {
                 Some("raise the limit with --max-open-files".to_owned())
             }
+            Error::Wasi(SetupError::Socket { doing, .. }) => Some(match *doing {
+                "listen at" => "give --listen an address of this machine that nobody else listens at".to_owned(),
+                _ => "give --dial an address at which a server listens".to_owned(),
+            }),
             Error::Wasi(SetupError::TooLarge { .. }) => {
                 Some("pass what is large by standard input, or in a file of a --dir".to_owned())
             }

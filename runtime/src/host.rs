@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::process::getuid;
 use rustix::system::uname;
 
+use crate::network::Network;
 use crate::wasi::Directory;
 
 /// The name of the machine.
@@ -32,8 +33,16 @@ fn user_of<'a>(uid: &str, passwords: &'a str) -> Option<&'a str> {
     })
 }
 
+/// What a guest may use, as the flags that granted it.
+pub(crate) fn grants(directories: &[Directory], network: &Network) -> Vec<String> {
+    let directories = directories.iter().map(grant);
+    let listen = network.listen.iter().map(|at| format!("--listen {at}"));
+    let dial = network.dial.iter().map(|to| format!("--dial {to}"));
+    directories.chain(listen).chain(dial).collect()
+}
+
 /// The directory as the flag that granted it.
-pub(crate) fn grant(directory: &Directory) -> String {
+fn grant(directory: &Directory) -> String {
     let read_only = if directory.read_only { ":ro" } else { "" };
     format!(
         "--dir {}::{}{read_only}",

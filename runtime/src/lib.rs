@@ -27,6 +27,7 @@ mod host;
 pub mod interrupt;
 pub mod limits;
 pub mod memory;
+pub mod network;
 pub mod process;
 pub mod trace;
 pub mod wakeup;

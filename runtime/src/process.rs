@@ -28,6 +28,7 @@ use crate::dispatch::{self, Guest, Stop};
 use crate::error::{Error, Result};
 use crate::interrupt::{Cause, Interrupter};
 use crate::limits::{LimitReached, Limiter, Limits};
+use crate::network::Network;
 use crate::trace::{Sink, Trace};
 use crate::wasi::{self, Directory, MissingGrant, Wasi};
 use crate::{engine, host};
@@ -49,6 +50,8 @@ pub struct Options<'a> {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The directories that the guest may use.
     pub directories: Vec<Directory>,
+    /// The network that the guest may use.
+    pub network: Network,
     /// The exported function to call.
     pub entry: String,
     /// Where and how to record. Without it the guest flies blind, at no cost.
@@ -74,6 +77,7 @@ impl<'a> Options<'a> {
             args: Vec::new(),
             environment: Vec::new(),
             directories: Vec::new(),
+            network: Network::default(),
             entry: DEFAULT_ENTRY.to_owned(),
             recording: None,
             cache: None,
@@ -200,7 +204,7 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
     check_limits(&binary, &limits)?;
     let (module, module_id) = compile(&engine, &binary, &options)?;
     let plan = Plan {
-        imports: dispatch::imports(&module)?,
+        imports: dispatch::imports(&module, options.network.extension)?,
         has_start: binary.has_start,
         invocations: invocations(&module, &options.entry)?,
         module,
@@ -209,6 +213,7 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
         args: options.args.clone(),
         environment: options.environment.clone(),
         directories: options.directories.clone(),
+        network: options.network.clone(),
         max_descriptors,
         wakeup: interrupter.wakeup().clone(),
     })?;
@@ -388,13 +393,13 @@ fn record(
             .iter()
             .map(|(k, v)| (host::text(k), host::text(v)))
             .collect(),
-        grants: options.directories.iter().map(host::grant).collect(),
+        grants: host::grants(&options.directories, &options.network),
         preopens: wasi
             .preopens()
             .into_iter()
             .map(|(fd, path)| Preopen { fd, path })
             .collect(),
-        sockets: Vec::new(),
+        sockets: wasi.sockets().to_vec(),
         start_time: UnixNs::now(),
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: engine::description(),

@@ -7,8 +7,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
 /// Ends waits, from any thread or signal handler.
@@ -19,6 +20,17 @@ pub struct Wakeup(Arc<Event>);
 struct Event {
     set: AtomicBool,
     fd: OwnedFd,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The descriptor has these events.
+    Ready(PollFlags),
+    /// The wakeup came first.
+    Woken,
+    /// The time was over.
+    Late,
 }
 
 impl Wakeup {
@@ -55,14 +67,38 @@ impl Wakeup {
     ///
     /// Those of `poll`, except an interruption by a signal.
     pub fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<Option<PollFlags>, Errno> {
+        match self.wait_until(fd, events, None)? {
+            Waited::Ready(events) => Ok(Some(events)),
+            Waited::Woken | Waited::Late => Ok(None),
+        }
+    }
+
+    /// The same, and not for longer than until a moment, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll`, except an interruption by a signal.
+    pub fn wait_until(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: PollFlags,
+        deadline: Option<Instant>,
+    ) -> Result<Waited, Errno> {
         let mut fds = [
             PollFd::from_borrowed_fd(fd, events),
             PollFd::new(self, PollFlags::IN),
         ];
         loop {
-            match poll(&mut fds, None) {
-                Ok(_) if self.is_set() => return Ok(None),
-                Ok(_) if !fds[0].revents().is_empty() => return Ok(Some(fds[0].revents())),
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(_) if self.is_set() => return Ok(Waited::Woken),
+                Ok(_) if !fds[0].revents().is_empty() => {
+                    return Ok(Waited::Ready(fds[0].revents()));
+                }
+                Ok(_) | Err(Errno::INTR) if left.is_some_and(|left| left.is_zero()) => {
+                    return Ok(Waited::Late);
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use timecraft_runtime::network::{Extension, Network, Reach};
 use timecraft_runtime::{
     Cause, End, Interrupter, Limits, Options, Recording, Report, Source, trace, wasi,
 };
@@ -43,6 +44,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     options.args = guest_args(&args.command);
     options.environment = environment(&args);
     options.directories = directories(&args);
+    options.network = network(&args);
     options.entry.clone_from(&args.function);
     options.cache = Some(config.cache.path.join("modules"));
     options.limits = limits(&args);
@@ -107,6 +109,23 @@ fn directories(args: &Run) -> Vec<wasi::Directory> {
         read_only: d.read_only,
     });
     granted.collect()
+}
+
+fn network(args: &Run) -> Network {
+    Network {
+        extension: match args.sockets {
+            args::Sockets::Auto => Extension::Auto,
+            args::Sockets::None => Extension::None,
+            args::Sockets::WasmEdgeV1 => Extension::WasmEdgeV1,
+            args::Sockets::WasmEdgeV2 => Extension::WasmEdgeV2,
+        },
+        listen: args.listen.clone(),
+        dial: args.dial.clone(),
+        reach: match args.restrict {
+            true => Reach::Nothing,
+            false => Reach::Everything,
+        },
+    }
 }
 
 fn limits(args: &Run) -> Limits {

@@ -66,9 +66,13 @@ pub mod rights {
     pub const PATH_REMOVE_DIRECTORY: u64 = 1 << 25;
     pub const PATH_UNLINK_FILE: u64 = 1 << 26;
     pub const POLL_FD_READWRITE: u64 = 1 << 27;
+    pub const SOCK_SHUTDOWN: u64 = 1 << 28;
+    pub const SOCK_ACCEPT: u64 = 1 << 29;
 
     /// What can be done with any stream of bytes, beside reading or writing it.
     pub const STREAM: u64 = FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
+    /// What can be done with a socket.
+    pub const SOCKET: u64 = STREAM | FD_READ | FD_WRITE | SOCK_SHUTDOWN | SOCK_ACCEPT;
     /// What can be done with a file.
     pub const FILE: u64 = STREAM
         | FD_DATASYNC
@@ -108,12 +112,15 @@ pub const SYMLINK_FOLLOW: u32 = 1 << 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Filetype {
-    /// None of the others. FIFOs have no number, and sockets are not told apart, as in wasmtime.
+    /// None of the others. FIFOs have no number, and neither have the sockets of a directory, as in
+    /// wasmtime.
     Unknown = 0,
     BlockDevice = 1,
     CharacterDevice = 2,
     Directory = 3,
     RegularFile = 4,
+    SocketDatagram = 5,
+    SocketStream = 6,
     SymbolicLink = 7,
 }
 

@@ -14,6 +14,7 @@ use super::abi::{Filetype, fdflags};
 use super::channel::{Channel, Patience};
 use super::errno::Errno;
 use super::grants::Grant;
+use super::sockets::socket::Socket;
 use crate::limits::LimitReached;
 
 /// What a descriptor stands for.
@@ -24,7 +25,8 @@ pub(super) enum Descriptor {
     File(File),
     /// A directory.
     Directory(Directory),
-    // A socket will be the fourth kind.
+    /// A socket.
+    Socket(Socket),
 }
 
 /// One of the host's standard streams.
@@ -118,7 +120,7 @@ impl Descriptors {
     pub fn seekable(&self, fd: u32) -> Result<&File, Errno> {
         match self.get(fd)? {
             Descriptor::File(file) => Ok(file),
-            Descriptor::Stdio(_) => Err(Errno::SPIPE),
+            Descriptor::Stdio(_) | Descriptor::Socket(_) => Err(Errno::SPIPE),
             Descriptor::Directory(_) => Err(Errno::BADF),
         }
     }
@@ -131,7 +133,23 @@ impl Descriptors {
         }
     }
 
-    /// What flows in the direction through the descriptor.
+    /// A socket; `ENOTSOCK` for everything else.
+    pub fn socket(&self, fd: u32) -> Result<&Socket, Errno> {
+        match self.get(fd)? {
+            Descriptor::Socket(socket) => Ok(socket),
+            _ => Err(Errno::NOTSOCK),
+        }
+    }
+
+    /// The same, to change it.
+    pub fn socket_mut(&mut self, fd: u32) -> Result<&mut Socket, Errno> {
+        match self.get_mut(fd)? {
+            Descriptor::Socket(socket) => Ok(socket),
+            _ => Err(Errno::NOTSOCK),
+        }
+    }
+
+    /// What flows in the direction through a descriptor that is no socket.
     #[inline]
     pub fn channel(&self, fd: u32, direction: Direction) -> Result<(&Channel, Patience), Errno> {
         match self.get(fd)? {

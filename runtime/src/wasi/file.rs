@@ -7,6 +7,7 @@
 use std::num::NonZeroU64;
 
 use rustix::fs::{Advice, SeekFrom};
+use rustix::net::RecvFlags;
 use smallvec::SmallVec;
 use timecraft_segment::describe;
 
@@ -24,13 +25,18 @@ pub(super) fn vectors_size(count: u64) -> usize {
 impl Wasi {
     #[inline]
     pub(super) fn fd_read(
-        &self,
+        &mut self,
         memory: &mut GuestMemory<'_>,
         fd: u32,
         vectors: u64,
         count: u64,
         out: u64,
     ) -> Outcome {
+        if let Descriptor::Socket(socket) = self.descriptors.get_mut(fd)? {
+            let flags = RecvFlags::empty();
+            let received = socket.receive_into(memory, vectors, count, flags, &self.wakeup)?;
+            return Ok(memory.write_u32(out, low(received.bytes as u64))?);
+        }
         let (channel, patience) = self.descriptors.channel(fd, Direction::In)?;
         let ranges = memory.iovecs(vectors, count)?;
         let n = memory.fill(&ranges, |slices| {
@@ -41,20 +47,25 @@ impl Wasi {
 
     #[inline]
     pub(super) fn fd_write(
-        &self,
+        &mut self,
         memory: &mut GuestMemory<'_>,
         fd: u32,
         vectors: u64,
         count: u64,
         out: u64,
     ) -> Outcome {
-        let (written, end) = match self.descriptors.channel(fd, Direction::Out) {
-            Ok((channel, patience)) => {
-                let ranges = memory.iovecs(vectors, count)?;
-                let mut slices = memory.slices(&ranges)?;
-                channel.write(&mut slices, patience, &self.wakeup)
+        let (written, end) = match self.descriptors.get_mut(fd) {
+            Ok(Descriptor::Socket(socket)) => {
+                socket.send_from(memory, vectors, count, None, &self.wakeup)
             }
-            Err(errno) => (0, Err(errno.into())),
+            _ => match self.descriptors.channel(fd, Direction::Out) {
+                Ok((channel, patience)) => {
+                    let ranges = memory.iovecs(vectors, count)?;
+                    let mut slices = memory.slices(&ranges)?;
+                    channel.write(&mut slices, patience, &self.wakeup)
+                }
+                Err(errno) => (0, Err(errno.into())),
+            },
         };
         memory.consumed(vectors_size(count) + written);
         end?;

@@ -6,7 +6,8 @@
 //! behaviour.
 //!
 //! A method reads and writes guest memory through [`GuestMemory`] only, resolves paths beneath
-//! preopened directories only (cap-std does that), and never waits without watching the
+//! preopened directories only (cap-std does that), reaches the network only where
+//! [`Network`] permits it, and never waits without watching the
 //! [`Wakeup`]. It knows nothing of records.
 
 mod abi;
@@ -27,7 +28,7 @@ mod path;
 mod poll;
 #[cfg(test)]
 mod races;
-mod sock;
+mod sockets;
 mod stat;
 #[cfg(test)]
 mod testing;
@@ -39,6 +40,7 @@ use std::sync::{Arc, OnceLock};
 use cap_std::fs::Dir;
 use rustix::fs::OFlags;
 use timecraft_segment::ids::FunctionId;
+use timecraft_segment::socket::Preopened;
 
 pub use self::errno::Errno;
 pub use self::grants::MissingGrant;
@@ -49,8 +51,11 @@ use self::args::Strings;
 use self::channel::{Channel, Handle};
 use self::descriptors::{Descriptor, Descriptors, Direction, Directory as OpenDirectory, Stdio};
 use self::grants::{Access, Grant, MissingGrants, Refusal};
+use self::sockets::socket::Stage;
+use self::sockets::{End, preopen};
 use crate::limits::LimitReached;
 use crate::memory::{Fault, GuestMemory};
+use crate::network::{Endpoint, Network};
 use crate::wakeup::Wakeup;
 
 /// What a guest is given. The standard streams are the host's.
@@ -61,6 +66,8 @@ pub struct Config {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The directories, preopened from descriptor 3 on.
     pub directories: Vec<Directory>,
+    /// The network; its sockets are preopened after the directories.
+    pub network: Network,
     /// The most descriptors that it may have open.
     pub max_descriptors: u32,
     /// What ends every call that waits.
@@ -91,15 +98,28 @@ pub enum SetupError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// There are more directories than descriptors.
+    /// There are more directories and sockets than descriptors.
     #[error(
-        "the standard streams and {directories} directories are more than the limit of {limit} open descriptors"
+        "the standard streams and {directories} directories{} are more than the limit of {limit} open descriptors",
+        and_sockets(*sockets)
     )]
     TooManyDirectories {
         /// How many the guest should start with.
         directories: usize,
+        /// How many sockets it should start with.
+        sockets: usize,
         /// How many descriptors it may have.
         limit: u32,
+    },
+    /// A socket that the guest should start with could not be made.
+    #[error("cannot {doing} {endpoint} for the guest")]
+    Socket {
+        /// `listen at` or `connect to`.
+        doing: &'static str,
+        /// Where.
+        endpoint: Endpoint,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The arguments or the environment are too large.
     #[error(
@@ -112,6 +132,13 @@ pub enum SetupError {
         /// How many bytes it takes.
         bytes: usize,
     },
+}
+
+fn and_sockets(sockets: usize) -> String {
+    match sockets {
+        0 => String::new(),
+        n => format!(" and {n} sockets"),
+    }
 }
 
 /// How a call ended.
@@ -175,6 +202,8 @@ pub struct Wasi {
     environment: Strings,
     descriptors: Descriptors,
     preopens: Vec<(u32, String)>,
+    sockets: Vec<Preopened>,
+    network: Network,
     missing: MissingGrants,
     limit_reached: Option<LimitReached>,
     wakeup: Wakeup,
@@ -203,11 +232,17 @@ impl Wasi {
     ) -> Result<Wasi, SetupError> {
         let limit = config.max_descriptors;
         let directories = config.directories.len();
+        let Network { listen, dial, .. } = &config.network;
+        let sockets = listen.len() + dial.len();
         let mut descriptors = Descriptors::new(limit as usize);
         let mut push = |d| {
             descriptors
                 .push(d)
-                .map_err(|_| SetupError::TooManyDirectories { directories, limit })
+                .map_err(|_| SetupError::TooManyDirectories {
+                    directories,
+                    sockets,
+                    limit,
+                })
         };
         push(standard_stream(stdin, Direction::In))?;
         push(standard_stream(stdout, Direction::Out))?;
@@ -247,6 +282,25 @@ impl Wasi {
             }))?;
             preopens.push((fd, guest));
         }
+        let listeners = listen
+            .iter()
+            .map(|at| ("listen at", at, preopen::listen(at)));
+        let connections = dial.iter().map(|to| ("connect to", to, preopen::dial(to)));
+        let mut sockets = Vec::new();
+        for (doing, endpoint, made) in listeners.chain(connections) {
+            let socket = made.map_err(|source| SetupError::Socket {
+                doing,
+                endpoint: endpoint.clone(),
+                source,
+            })?;
+            let (listening, ends) = (socket.stage == Stage::Listening, socket.ends());
+            let fd = push(Descriptor::Socket(socket))?;
+            sockets.push(Preopened {
+                fd,
+                listening,
+                ends,
+            });
+        }
         let too_large = |what| move |bytes| SetupError::TooLarge { what, bytes };
         let variables = config
             .environment
@@ -257,6 +311,8 @@ impl Wasi {
             environment: Strings::new(variables).map_err(too_large("environment"))?,
             descriptors,
             preopens,
+            sockets,
+            network: config.network,
             missing: MissingGrants::default(),
             limit_reached: None,
             wakeup: config.wakeup,
@@ -268,6 +324,12 @@ impl Wasi {
     #[must_use]
     pub fn preopens(&self) -> Vec<(u32, String)> {
         self.preopens.clone()
+    }
+
+    /// The sockets that the guest starts with.
+    #[must_use]
+    pub fn sockets(&self) -> &[Preopened] {
+        &self.sockets
     }
 
     /// What the guest was refused because it was not granted: the first few, each once.
@@ -369,10 +431,25 @@ impl Wasi {
             (PROC_RAISE, &[_signal]) => Err(Errno::NOTSUP.into()),
             (RANDOM_GET, &[buf, len]) => self.random_get(m, buf, len),
             (SCHED_YIELD, &[]) => { std::thread::yield_now(); Ok(()) }
-            (SOCK_ACCEPT, &[fd, _flags, _out]) => self.sock_accept(low(fd)),
-            (SOCK_RECV, &[fd, _iovs, _count, _flags, _size, _out_flags]) => self.sock_recv(low(fd)),
-            (SOCK_SEND, &[fd, _iovs, count, _flags, _out]) => self.sock_send(m, low(fd), count),
-            (SOCK_SHUTDOWN, &[fd, _how]) => self.sock_shutdown(low(fd)),
+            (SOCK_ACCEPT, &[fd, flags, out]) => self.sock_accept(m, low(fd), low(flags), out),
+            (SOCK_RECV, &[fd, iovs, count, flags, size, out_flags]) => self.sock_recv(m, low(fd), iovs, count, low(flags), size, out_flags),
+            (SOCK_SEND, &[fd, iovs, count, flags, out]) => self.sock_send(m, low(fd), iovs, count, low(flags), out),
+            (SOCK_SHUTDOWN, &[fd, how]) => self.sock_shutdown(low(fd), low(how)),
+            (SOCK_OPEN, &[family, kind, out]) => self.sock_open(m, low(family), low(kind), out),
+            (SOCK_BIND, &[fd, at, port]) => self.sock_bind(m, low(fd), at, port),
+            (SOCK_CONNECT, &[fd, at, port]) => self.sock_connect(m, low(fd), at, port),
+            (SOCK_LISTEN, &[fd, backlog]) => self.sock_listen(m, low(fd), low(backlog)),
+            (SOCK_SEND_TO, &[fd, iovs, count, at, port, flags, out]) => self.sock_send_to(m, low(fd), iovs, count, at, port, low(flags), out),
+            (SOCK_GETSOCKOPT, &[fd, level, name, value, len]) => self.sock_getsockopt(m, low(fd), low(level), low(name), value, len),
+            (SOCK_SETSOCKOPT, &[fd, level, name, value, len]) => self.sock_setsockopt(m, low(fd), low(level), low(name), value, len),
+            (SOCK_GETADDRINFO, &[node, node_len, service, service_len, hints, res, most, out]) => self.sock_getaddrinfo(m, node, node_len, service, service_len, hints, res, most, out),
+            (SOCK_ACCEPT_V1, &[fd, out]) => self.sock_accept(m, low(fd), 0, out),
+            (SOCK_RECV_FROM_V1, &[fd, iovs, count, at, flags, size, out_flags]) => self.sock_recv_from(m, low(fd), iovs, count, at, low(flags), None, size, out_flags),
+            (SOCK_RECV_FROM_V2, &[fd, iovs, count, at, flags, port, size, out_flags]) => self.sock_recv_from(m, low(fd), iovs, count, at, low(flags), Some(port), size, out_flags),
+            (SOCK_GETLOCALADDR_V1, &[fd, at, kind, port]) => self.sock_address_v1(m, low(fd), End::Local, at, kind, port),
+            (SOCK_GETPEERADDR_V1, &[fd, at, kind, port]) => self.sock_address_v1(m, low(fd), End::Peer, at, kind, port),
+            (SOCK_GETLOCALADDR_V2, &[fd, at, port]) => self.sock_address_v2(m, low(fd), End::Local, at, port),
+            (SOCK_GETPEERADDR_V2, &[fd, at, port]) => self.sock_address_v2(m, low(fd), End::Peer, at, port),
             _ => Err(Stop::NoSuchFunction),
         }
     }
@@ -441,6 +518,7 @@ mod tests {
                 args: vec![],
                 environment: vec![],
                 directories: vec![directory.clone(); directories],
+                network: Network::default(),
                 max_descriptors: 10,
                 wakeup: Wakeup::new().unwrap(),
             })
@@ -464,6 +542,7 @@ mod tests {
             args: vec![],
             environment: vec![],
             directories: vec![directory],
+            network: Network::default(),
             max_descriptors: 10,
             wakeup,
         };

@@ -104,7 +104,7 @@ impl Wasi {
         let opening = Opening::parse(lookup, oflags, base, fdflags)?;
         let directory = match self.descriptors.get(fd)? {
             Descriptor::Directory(directory) => directory,
-            Descriptor::File(_) => return Err(Errno::NOTDIR.into()),
+            Descriptor::File(_) | Descriptor::Socket(_) => return Err(Errno::NOTDIR.into()),
             Descriptor::Stdio(_) => return Err(Errno::BADF.into()),
         };
         let path = text(memory, name, length)?;
@@ -168,7 +168,7 @@ impl Wasi {
     }
 
     /// Waits a little. There is no event for "somebody opened the FIFO".
-    fn pause(&self) -> Outcome {
+    pub(super) fn pause(&self) -> Outcome {
         let mut fds = [PollFd::new(&self.wakeup, PollFlags::IN)];
         match rustix::event::poll(&mut fds, Some(&FIFO_RETRY)) {
             _ if self.wakeup.is_set() => Err(Stop::Interrupted),

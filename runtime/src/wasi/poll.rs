@@ -1,15 +1,18 @@
 //! `poll_oneoff`: waiting for time to pass and for descriptors.
 //!
-//! Regular files are always ready. The wait itself is one `poll` of the host, which watches the
+//! Regular files are always ready; of a socket the host tells. The wait itself is one `poll` of the host, which watches the
 //! wakeup too.
+
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use smallvec::SmallVec;
 
 use super::channel::Channel;
 use super::clock::{self, MONOTONIC, REALTIME};
-use super::descriptors::{Descriptors, Direction};
+use super::descriptors::{Descriptor, Descriptors, Direction};
 use super::errno::Errno;
+use super::sockets::socket::Socket;
 use super::{Outcome, Stop, Wasi, low};
 use crate::memory::{GuestMemory, aligned, u16_at, u32_at, u64_at};
 
@@ -42,11 +45,31 @@ enum Pending<'a> {
     /// A time of the host's monotonic clock, in nanoseconds.
     Clock(u64),
     /// Something that never waits.
-    Ready(&'a Channel, EventType),
+    Ready(Source<'a>, EventType),
     /// An entry of the poll.
-    Poll(usize, &'a Channel, EventType),
+    Poll(usize, Source<'a>, EventType),
     /// It cannot be waited for.
     Failed(Errno, EventType),
+}
+
+/// Where bytes come from or go to.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Channel(&'a Channel),
+    Socket(&'a Socket),
+}
+
+impl<'a> Source<'a> {
+    fn fd(self) -> BorrowedFd<'a> {
+        match self {
+            Source::Channel(channel) => channel.fd(),
+            Source::Socket(socket) => socket.as_fd(),
+        }
+    }
+
+    fn never_waits(self) -> bool {
+        matches!(self, Source::Channel(channel) if channel.never_waits())
+    }
 }
 
 impl Wasi {
@@ -101,11 +124,11 @@ impl Wasi {
                 Pending::Clock(at) if at <= now => (0, EventType::Clock, 0, 0),
                 Pending::Clock(_) => continue,
                 Pending::Failed(errno, event_type) => (errno.into(), event_type, 0, 0),
-                Pending::Ready(channel, event_type) => {
-                    let bytes = ready_bytes(channel, event_type);
+                Pending::Ready(source, event_type) => {
+                    let bytes = ready_bytes(source, event_type);
                     (0, event_type, bytes, if bytes == 0 { HANGUP } else { 0 })
                 }
-                Pending::Poll(i, channel, event_type) => {
+                Pending::Poll(i, source, event_type) => {
                     let events = fds[i].revents();
                     if events.is_empty() {
                         continue;
@@ -114,7 +137,7 @@ impl Wasi {
                     (
                         0,
                         event_type,
-                        ready_bytes(channel, event_type),
+                        ready_bytes(source, event_type),
                         if over { HANGUP } else { 0 },
                     )
                 }
@@ -186,28 +209,35 @@ fn pend<'a>(
         EventType::FdWrite => (Direction::Out, PollFlags::OUT),
         _ => (Direction::In, PollFlags::IN),
     };
-    match descriptors.channel(u32_at(subscription, 16), direction) {
+    let fd = u32_at(subscription, 16);
+    let source = match descriptors.get(fd) {
+        Ok(Descriptor::Socket(socket)) => Ok(Source::Socket(socket)),
+        _ => descriptors
+            .channel(fd, direction)
+            .map(|(channel, _)| Source::Channel(channel)),
+    };
+    match source {
         Err(errno) => Pending::Failed(errno, event_type),
-        Ok((channel, _)) if channel.never_waits() => Pending::Ready(channel, event_type),
-        Ok((channel, _)) => {
-            fds.push(PollFd::from_borrowed_fd(channel.fd(), events));
-            Pending::Poll(fds.len() - 1, channel, event_type)
+        Ok(source) if source.never_waits() => Pending::Ready(source, event_type),
+        Ok(source) => {
+            fds.push(PollFd::from_borrowed_fd(source.fd(), events));
+            Pending::Poll(fds.len() - 1, source, event_type)
         }
     }
 }
 
 /// How many bytes can surely be read or written: exactly for reading, where the host tells.
-fn ready_bytes(channel: &Channel, event_type: EventType) -> u64 {
+fn ready_bytes(source: Source<'_>, event_type: EventType) -> u64 {
     if event_type == EventType::FdWrite {
         return 1;
     }
-    if channel.never_waits() {
-        let size = rustix::fs::fstat(channel.fd()).map_or(0, |stat| stat.st_size.cast_unsigned());
-        let position = rustix::fs::tell(channel.fd()).unwrap_or(0);
+    if source.never_waits() {
+        let size = rustix::fs::fstat(source.fd()).map_or(0, |stat| stat.st_size.cast_unsigned());
+        let position = rustix::fs::tell(source.fd()).unwrap_or(0);
         return size.saturating_sub(position);
     }
-    // Some devices cannot say it.
-    rustix::io::ioctl_fionread(channel.fd()).unwrap_or(1)
+    // Some devices cannot say it, and neither can a socket that listens.
+    rustix::io::ioctl_fionread(source.fd()).unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -67,6 +67,12 @@ impl Wasi {
                 }
                 abi::fdstat(file.filetype, file.flags, all, all)
             }
+            Descriptor::Socket(socket) => abi::fdstat(
+                socket.filetype(),
+                socket.flags,
+                rights::SOCKET,
+                rights::SOCKET,
+            ),
             Descriptor::Directory(directory) => {
                 let inheriting = rights::DIRECTORY | rights::FILE;
                 abi::fdstat(
@@ -89,6 +95,12 @@ impl Wasi {
                     return Err(Errno::NOTSUP.into());
                 }
                 &mut stdio.flags
+            }
+            Descriptor::Socket(socket) => {
+                if flags & !fdflags::NONBLOCK != 0 {
+                    return Err(Errno::INVAL.into());
+                }
+                &mut socket.flags
             }
             Descriptor::File(file) => &mut file.flags,
             Descriptor::Directory(_) => return Err(Errno::BADF.into()),
@@ -113,7 +125,7 @@ impl Wasi {
     /// Not supported, as in wasmtime: rights are no longer part of WASI.
     pub(super) fn fd_fdstat_set_rights(&self, fd: u32) -> Outcome {
         match self.descriptors.get(fd)? {
-            Descriptor::Stdio(_) => Err(Errno::BADF.into()),
+            Descriptor::Stdio(_) | Descriptor::Socket(_) => Err(Errno::BADF.into()),
             Descriptor::File(_) | Descriptor::Directory(_) => Err(Errno::NOTSUP.into()),
         }
     }
@@ -126,6 +138,7 @@ impl Wasi {
     ) -> Outcome {
         let stat = match self.descriptors.get(fd)? {
             Descriptor::Stdio(stdio) => abi::filestat_of_stream(stdio.filetype),
+            Descriptor::Socket(socket) => abi::filestat_of_stream(socket.filetype()),
             Descriptor::File(file) => abi::filestat(&rustix::fs::fstat(file.channel.fd())?),
             Descriptor::Directory(directory) => abi::filestat(&rustix::fs::fstat(&directory.dir)?),
         };
@@ -147,7 +160,7 @@ impl Wasi {
     ) -> Outcome {
         let times = timestamps(atim, mtim, flags)?;
         match self.descriptors.get(fd)? {
-            Descriptor::Stdio(_) => return Err(Errno::BADF.into()),
+            Descriptor::Stdio(_) | Descriptor::Socket(_) => return Err(Errno::BADF.into()),
             Descriptor::File(file) => {
                 file.grant.writable("")?;
                 set_times(file.channel.fd(), &times)?;

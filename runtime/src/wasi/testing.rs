@@ -12,6 +12,7 @@ use super::errno::Errno;
 use super::{Config, Directory, Flow, Wasi};
 use crate::capture::Capture;
 use crate::memory::GuestMemory;
+use crate::network::{Network, Reach};
 use crate::wakeup::Wakeup;
 
 /// The rights to read and write.
@@ -78,6 +79,10 @@ impl Guest {
             args: vec![b"guest".to_vec(), b"-v v".to_vec()],
             environment: vec![(b"HOME".to_vec(), b"/".to_vec())],
             directories,
+            network: Network {
+                reach: Reach::Everything,
+                ..Network::default()
+            },
             max_descriptors: 1024,
             wakeup: wakeup.clone(),
         };

@@ -1,0 +1,280 @@
+//! One socket of a guest: the host's, always non-blocking, and whether the guest waits.
+//!
+//! All bytes of a socket flow through [`Socket::receive`] and [`Socket::send`]. Every wait watches the
+//! [`Wakeup`] too; a peer that is gone is `EPIPE` and never a signal.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::io::Errno as HostErrno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
+    SocketAddrAny, SocketFlags, SocketType, acceptfrom_with, getpeername, getsockname, recvmsg,
+    sendmsg, sendmsg_addr, socket_with, sockopt,
+};
+use timecraft_segment::socket::{Address, Ends, Transport};
+
+use super::address;
+use crate::wakeup::{Waited, Wakeup};
+use crate::wasi::Stop;
+use crate::wasi::abi::{Filetype, fdflags};
+use crate::wasi::channel::Patience;
+use crate::wasi::errno::Errno;
+
+/// How the host's socket is made.
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+/// A socket.
+pub(in crate::wasi) struct Socket {
+    fd: OwnedFd,
+    pub transport: Transport,
+    family: AddressFamily,
+    /// `fdflags`.
+    pub flags: u16,
+    pub stage: Stage,
+    /// How long a call waits to receive, where the guest said so.
+    pub receive_timeout: Option<Duration>,
+    /// How long a call waits to send or to connect, where the guest said so.
+    pub send_timeout: Option<Duration>,
+}
+
+/// What became of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wasi) enum Stage {
+    /// It has no address yet.
+    Open,
+    /// It has an address.
+    Bound,
+    /// It listens.
+    Listening,
+    /// It is connected, or on the way.
+    Connected,
+}
+
+/// What came.
+#[derive(Default)]
+pub(in crate::wasi) struct Received {
+    /// How many bytes.
+    pub bytes: usize,
+    /// Whether the rest of a datagram did not fit.
+    pub truncated: bool,
+    /// From whom, where the host says it.
+    pub from: Option<SocketAddrAny>,
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Socket {
+    /// Makes a socket of a family and a type.
+    pub fn open(family: AddressFamily, kind: SocketType) -> Result<Socket, Stop> {
+        let transport = match (family, kind) {
+            (AddressFamily::UNIX, SocketType::DGRAM) => Transport::UnixDatagram,
+            (AddressFamily::UNIX, _) => Transport::UnixStream,
+            (_, SocketType::DGRAM) => Transport::Udp,
+            _ => Transport::Tcp,
+        };
+        let fd = socket_with(family, kind, FLAGS, None)?;
+        Ok(Socket::from_host(fd, transport, family, Stage::Open))
+    }
+
+    /// A socket of the host, which is non-blocking.
+    pub fn from_host(
+        fd: OwnedFd,
+        transport: Transport,
+        family: AddressFamily,
+        stage: Stage,
+    ) -> Socket {
+        Socket {
+            fd,
+            transport,
+            family,
+            flags: 0,
+            stage,
+            receive_timeout: None,
+            send_timeout: None,
+        }
+    }
+
+    /// `filetype`.
+    pub fn filetype(&self) -> Filetype {
+        match self.transport.is_datagram() {
+            true => Filetype::SocketDatagram,
+            false => Filetype::SocketStream,
+        }
+    }
+
+    /// Whether the guest waits in calls on this socket.
+    pub fn patience(&self) -> Patience {
+        match self.flags & fdflags::NONBLOCK {
+            0 => Patience::Wait,
+            _ => Patience::None,
+        }
+    }
+
+    /// Where it is bound.
+    pub fn local(&self) -> Result<Option<Address>, Errno> {
+        Ok(address::of_host(getsockname(&self.fd)?))
+    }
+
+    /// What it is connected to. `ENOTCONN` where it is not.
+    pub fn peer(&self) -> Result<Option<Address>, Errno> {
+        Ok(getpeername(&self.fd)?.and_then(address::of_host))
+    }
+
+    /// What the host knows of its ends.
+    pub fn ends(&self) -> Ends {
+        Ends {
+            transport: self.transport,
+            local: self.local().ok().flatten(),
+            peer: self.peer().ok().flatten(),
+        }
+    }
+
+    /// The address as the host takes it, if the socket is of its family.
+    pub fn suits(&self, address: &Address) -> Result<SocketAddrAny, Errno> {
+        let host = address::to_host(address)?;
+        match host.address_family() == self.family {
+            true => Ok(host),
+            false => Err(Errno::AFNOSUPPORT),
+        }
+    }
+
+    /// Takes a connection that came.
+    pub fn accept(&self, wakeup: &Wakeup) -> Result<Socket, Stop> {
+        let deadline = deadline(self.receive_timeout);
+        loop {
+            match acceptfrom_with(&self.fd, FLAGS) {
+                Ok((fd, _)) => {
+                    let stage = Stage::Connected;
+                    return Ok(Socket::from_host(fd, self.transport, self.family, stage));
+                }
+                Err(error) => self.again(error, PollFlags::IN, deadline, wakeup)?,
+            }
+        }
+    }
+
+    /// Waits until a connection that is being made is there, or has failed.
+    pub fn connected(&self, wakeup: &Wakeup) -> Result<(), Stop> {
+        let deadline = deadline(self.send_timeout);
+        match self.wait(PollFlags::OUT, deadline, wakeup) {
+            Err(Stop::Errno(Errno::AGAIN)) => Err(Errno::INPROGRESS.into()),
+            Err(stop) => Err(stop),
+            Ok(()) => Ok(sockopt::socket_error(&self.fd)??),
+        }
+    }
+
+    /// Receives what has come: of a stream some bytes, and none at its end; or a datagram.
+    pub fn receive(
+        &mut self,
+        slices: &mut [IoSliceMut<'_>],
+        flags: RecvFlags,
+        wakeup: &Wakeup,
+    ) -> Result<Received, Stop> {
+        let deadline = deadline(self.receive_timeout);
+        let whole = flags.contains(RecvFlags::WAITALL)
+            && !flags.contains(RecvFlags::PEEK)
+            && self.patience() == Patience::Wait
+            && !self.transport.is_datagram();
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let mut received = Received::default();
+        let mut rest = slices;
+        loop {
+            match recvmsg(&self.fd, rest, &mut RecvAncillaryBuffer::default(), flags) {
+                Ok(message) => {
+                    received.bytes += message.bytes;
+                    received.truncated = message.flags.contains(ReturnFlags::TRUNC);
+                    received.from = message.address;
+                    IoSliceMut::advance_slices(&mut rest, message.bytes);
+                    if !whole || message.bytes == 0 || rest.is_empty() {
+                        return Ok(received);
+                    }
+                }
+                Err(error) => match self.again(error, PollFlags::IN, deadline, wakeup) {
+                    Ok(()) => {}
+                    // What came before counts; what ended the wait comes again.
+                    Err(_) if received.bytes > 0 => return Ok(received),
+                    Err(stop) => return Err(stop),
+                },
+            }
+        }
+    }
+
+    /// Sends: of a stream all bytes if the guest is patient, else as many as fit; or a datagram, to
+    /// that address if one is given. Returns how many bytes were taken, whatever ended it.
+    pub fn send(
+        &mut self,
+        slices: &mut [IoSlice<'_>],
+        to: Option<&SocketAddrAny>,
+        wakeup: &Wakeup,
+    ) -> (usize, Result<(), Stop>) {
+        let deadline = deadline(self.send_timeout);
+        let datagram = self.transport.is_datagram();
+        let mut rest = slices;
+        let mut sent = 0;
+        while datagram || !rest.is_empty() {
+            let mut control = SendAncillaryBuffer::default();
+            let result = match to {
+                Some(to) => sendmsg_addr(&self.fd, to, rest, &mut control, SendFlags::NOSIGNAL),
+                None => sendmsg(&self.fd, rest, &mut control, SendFlags::NOSIGNAL),
+            };
+            match result {
+                Ok(n) => {
+                    sent += n;
+                    IoSlice::advance_slices(&mut rest, n);
+                    if datagram || self.patience() == Patience::None {
+                        break;
+                    }
+                }
+                Err(error) => match self.again(error, PollFlags::OUT, deadline, wakeup) {
+                    Ok(()) => {}
+                    // What was sent before the error counts; the error comes again.
+                    Err(Stop::Errno(_)) if sent > 0 => break,
+                    Err(stop) => return (sent, Err(stop)),
+                },
+            }
+        }
+        (sent, Ok(()))
+    }
+
+    /// After an error: waits if it is one that passes and the guest is patient.
+    fn again(
+        &self,
+        error: HostErrno,
+        events: PollFlags,
+        deadline: Option<Instant>,
+        wakeup: &Wakeup,
+    ) -> Result<(), Stop> {
+        match error {
+            HostErrno::INTR if wakeup.is_set() => Err(Stop::Interrupted),
+            HostErrno::INTR => Ok(()),
+            HostErrno::AGAIN if self.patience() == Patience::Wait => {
+                self.wait(events, deadline, wakeup)
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    /// Waits until the socket may have one of these events; `EAGAIN` when the time is over.
+    fn wait(
+        &self,
+        events: PollFlags,
+        deadline: Option<Instant>,
+        wakeup: &Wakeup,
+    ) -> Result<(), Stop> {
+        match wakeup.wait_until(self.fd.as_fd(), events, deadline)? {
+            Waited::Ready(_) => Ok(()),
+            Waited::Woken => Err(Stop::Interrupted),
+            Waited::Late => Err(Errno::AGAIN.into()),
+        }
+    }
+}
+
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
