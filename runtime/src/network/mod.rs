@@ -5,7 +5,12 @@
 //! [`Network::check`] or [`Network::check_name`] before anything is done. Nothing here may open a
 //! socket or send a packet.
 
+pub mod address;
+pub mod dns;
 mod endpoint;
+mod names;
+pub mod policy;
+pub mod rules;
 
 pub use self::endpoint::{Endpoint, NotAnEndpoint};
 
