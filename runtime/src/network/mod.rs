@@ -11,6 +11,7 @@ mod endpoint;
 mod names;
 pub mod policy;
 pub mod rules;
+pub mod tls;
 
 pub use self::endpoint::{Endpoint, NotAnEndpoint};
 
