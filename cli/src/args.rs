@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use timecraft_runtime::network::Endpoint;
+use timecraft_runtime::network::rules::Target;
 
 use crate::units::{self, Bytes};
 
@@ -49,6 +50,9 @@ pub struct Global {
     pub registry: Option<PathBuf>,
 }
 
+/// What stands over the options of the network.
+const NETWORK: &str = "Network";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -84,16 +88,35 @@ pub struct Run {
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = units::parse_directory)]
     pub dir: Vec<Directory>,
     /// The socket functions that the guest may import beside those of WASI preview 1
-    #[arg(short = 'S', long, value_name = "WHICH", value_enum, default_value_t = Sockets::Auto)]
+    #[arg(short = 'S', long, value_name = "WHICH", value_enum, default_value_t = Sockets::Auto, help_heading = NETWORK)]
     pub sockets: Sockets,
     /// Let the guest listen at HOST:PORT, [IPV6]:PORT or unix:PATH: it starts with the socket, as a
     /// descriptor after those of directories (may be repeated)
-    #[arg(short = 'L', long, value_name = "ADDR")]
+    #[arg(short = 'L', long, value_name = "ADDR", help_heading = NETWORK)]
     pub listen: Vec<Endpoint>,
     /// Connect the guest to HOST:PORT, [IPV6]:PORT or unix:PATH: it starts with the connection, as a
     /// descriptor after those of --listen (may be repeated)
-    #[arg(short = 'D', long, value_name = "ADDR")]
+    #[arg(short = 'D', long, value_name = "ADDR", help_heading = NETWORK)]
     pub dial: Vec<Endpoint>,
+    /// Let the guest reach HOST, which is an address, a range of addresses in CIDR notation, a name or
+    /// *.NAME, and nothing else that is not given so (may be repeated)
+    ///
+    /// Without it a guest reaches everything but addresses of the link, at which clouds hand out
+    /// credentials, and the host's Unix sockets. A name stands for the addresses that the guest is told
+    /// for it, as long as these hold. The resolvers of /etc/resolv.conf may be asked for names that are
+    /// given, and for no others.
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = NETWORK)]
+    pub allow_net: Vec<Target>,
+    /// Do not let the guest reach HOST, given as for --allow-net, whatever else says so (may be repeated)
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = NETWORK)]
+    pub deny_net: Vec<Target>,
+    /// Let the guest connect to the host's Unix socket at PATH (may be repeated)
+    #[arg(long, value_name = "PATH", help_heading = NETWORK)]
+    pub allow_unix: Vec<PathBuf>,
+    /// Trust the certificate authorities in FILE, which is PEM, in TLS that the host does for the guest
+    /// (may be repeated)
+    #[arg(long, value_name = "FILE", help_heading = NETWORK)]
+    pub tls_ca: Vec<PathBuf>,
     /// Call this exported function
     #[arg(short, long, value_name = "NAME", default_value = "_start")]
     pub function: String,
@@ -110,8 +133,8 @@ pub struct Run {
     ///
     /// Grants that come in bulk, such as --inherit-env, are refused together with it, and grants
     /// that a configuration or a later version gives by default are dropped. Arguments, clocks,
-    /// randomness and standard input, output and error remain, and so does what --env, --dir, --listen
-    /// and --dial name.
+    /// randomness and standard input, output and error remain, and so does what --env, --dir and
+    /// the options of the network name.
     #[arg(long, conflicts_with = "inherit_env")]
     pub restrict: bool,
     /// Print each host call to standard error as it returns

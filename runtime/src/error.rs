@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::network::tls::TrustError;
 use crate::wasi::SetupError;
 
 /// A result of this crate.
@@ -15,6 +16,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file of certificate authorities cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The module's file could not be read.
     #[error("cannot read the module {}", path.display())]
     Read {
@@ -242,6 +246,7 @@ impl Error {
             Error::OpenFiles { possible, .. } => Some(format!(
                 "give --max-open-files {possible} or fewer, or raise the hard limit of the system (ulimit -Hn)"
             )),
+            Error::Trust(_) => Some("give --tls-ca a file of certificates in PEM".to_owned()),
             Error::Thread { .. } => Some("give a smaller --max-stack".to_owned()),
             Error::Wasi(SetupError::TooManyDirectories { .. }) => {
                 Some("raise the limit with --max-open-files".to_owned())

@@ -38,7 +38,8 @@ pub(crate) fn grants(directories: &[Directory], network: &Network) -> Vec<String
     let directories = directories.iter().map(grant);
     let listen = network.listen.iter().map(|at| format!("--listen {at}"));
     let dial = network.dial.iter().map(|to| format!("--dial {to}"));
-    directories.chain(listen).chain(dial).collect()
+    let rules = network.rules.flags();
+    directories.chain(listen).chain(dial).chain(rules).collect()
 }
 
 /// The directory as the flag that granted it.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use timecraft_runtime::network::{Extension, Network, Reach};
+use timecraft_runtime::network::tls::Trust;
+use timecraft_runtime::network::{Extension, Network, Rules};
 use timecraft_runtime::{
     Cause, End, Interrupter, Limits, Options, Recording, Report, Source, trace, wasi,
 };
@@ -44,7 +45,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     options.args = guest_args(&args.command);
     options.environment = environment(&args);
     options.directories = directories(&args);
-    options.network = network(&args);
+    options.network = network(&args)?;
     options.entry.clone_from(&args.function);
     options.cache = Some(config.cache.path.join("modules"));
     options.limits = limits(&args);
@@ -111,8 +112,16 @@ fn directories(args: &Run) -> Vec<wasi::Directory> {
     granted.collect()
 }
 
-fn network(args: &Run) -> Network {
-    Network {
+fn network(args: &Run) -> Result<Network, Error> {
+    let absolute = |path: &PathBuf| match std::path::absolute(path) {
+        Ok(path) => Ok(path.into_os_string().into_vec()),
+        Err(source) => Err(Error::File {
+            doing: "find",
+            path: path.clone(),
+            source,
+        }),
+    };
+    Ok(Network {
         extension: match args.sockets {
             args::Sockets::Auto => Extension::Auto,
             args::Sockets::None => Extension::None,
@@ -121,11 +130,19 @@ fn network(args: &Run) -> Network {
         },
         listen: args.listen.clone(),
         dial: args.dial.clone(),
-        reach: match args.restrict {
-            true => Reach::Nothing,
-            false => Reach::Everything,
+        rules: Rules {
+            allow: args.allow_net.clone(),
+            deny: args.deny_net.clone(),
+            unix: args
+                .allow_unix
+                .iter()
+                .map(absolute)
+                .collect::<Result<_, _>>()?,
+            restrict: args.restrict,
+            ..Rules::default()
         },
-    }
+        trust: Arc::new(Trust::with(&args.tls_ca).map_err(timecraft_runtime::Error::from)?),
+    })
 }
 
 fn limits(args: &Run) -> Limits {

@@ -45,7 +45,7 @@ pub enum Reach {
 }
 
 /// The outcome of a question to the policy.
-pub type Decision<T = ()> = Result<T, Box<Denial>>;
+pub type Decision<T = ()> = Result<T, Denial>;
 
 /// The rules by name, and the addresses that they stand for now.
 #[derive(Debug, Default)]
@@ -109,6 +109,12 @@ impl Policy {
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// To grant more in the middle of a test.
+    #[cfg(test)]
+    pub(crate) fn rules_mut(&mut self) -> &mut Rules {
+        &mut self.rules
     }
 
     /// Whether the guest's own DNS has to be shown to [`Policy::asks`] and [`Policy::answered`].
@@ -371,12 +377,12 @@ fn left_out(target: &Target) -> String {
     format!("leaving out --deny-net {target}")
 }
 
-fn refusal(resource: String, rule: String, would_need: String) -> Box<Denial> {
-    Box::new(Denial {
+fn refusal(resource: String, rule: String, would_need: String) -> Denial {
+    Denial {
         resource,
         rule,
         would_need,
-    })
+    }
 }
 
 #[cfg(test)]

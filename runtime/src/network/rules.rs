@@ -30,10 +30,9 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// As flags: what a recording says that was granted and refused.
+    /// As flags: what a recording says that was granted, and what was taken from that.
     #[must_use]
     pub fn flags(&self) -> Vec<String> {
-        let restrict = self.restrict.then(|| "--restrict".to_owned());
         let allow = self
             .allow
             .iter()
@@ -43,12 +42,7 @@ impl Rules {
             .iter()
             .map(|target| format!("--deny-net {target}"));
         let unix = self.unix.iter().map(|path| allow_unix(path));
-        restrict
-            .into_iter()
-            .chain(allow)
-            .chain(deny)
-            .chain(unix)
-            .collect()
+        allow.chain(deny).chain(unix).collect()
     }
 }
 
@@ -362,13 +356,11 @@ mod tests {
             allow: vec![target("a.example"), target("10.0.0.0/8:1")],
             deny: vec![target("::1")],
             unix: vec![b"/run/a b".to_vec()],
-            restrict: true,
             ..Rules::default()
         };
         assert_eq!(
             rules.flags(),
             [
-                "--restrict",
                 "--allow-net a.example",
                 "--allow-net 10.0.0.0/8:1",
                 "--deny-net ::1",

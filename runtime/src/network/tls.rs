@@ -134,7 +134,8 @@ impl Session {
         self.clear_text = first.map_or(0, <[u8]>::len);
     }
 
-    fn flush(&mut self, stream: &mut impl Write) {
+    /// Has the stream take what it can of what is to be sent.
+    pub fn flush(&mut self, stream: &mut impl Write) {
         while self.broken.is_none() && self.connection.wants_write() {
             match self.connection.write_tls(stream) {
                 Ok(0) => return,
@@ -185,6 +186,18 @@ impl Session {
     /// What became of the handshake: once, when it has ended.
     pub fn take_note(&mut self) -> Option<TlsNote> {
         self.note.take()
+    }
+
+    /// Whether there is something to say of the handshake.
+    #[must_use]
+    pub fn has_note(&self) -> bool {
+        self.note.is_some()
+    }
+
+    /// Why the session failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
     }
 
     /// Whether the handshake has ended well.

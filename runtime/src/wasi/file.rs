@@ -32,9 +32,9 @@ impl Wasi {
         count: u64,
         out: u64,
     ) -> Outcome {
-        if let Descriptor::Socket(socket) = self.descriptors.get_mut(fd)? {
+        if let Descriptor::Socket(_) = self.descriptors.get(fd)? {
             let flags = RecvFlags::empty();
-            let received = socket.receive_into(memory, vectors, count, flags, &self.wakeup)?;
+            let received = self.receive_into(memory, fd, vectors, count, flags)?;
             return Ok(memory.write_u32(out, low(received.bytes as u64))?);
         }
         let (channel, patience) = self.descriptors.channel(fd, Direction::In)?;
@@ -54,10 +54,8 @@ impl Wasi {
         count: u64,
         out: u64,
     ) -> Outcome {
-        let (written, end) = match self.descriptors.get_mut(fd) {
-            Ok(Descriptor::Socket(socket)) => {
-                socket.send_from(memory, vectors, count, None, &self.wakeup)
-            }
+        let (written, end) = match self.descriptors.get(fd) {
+            Ok(Descriptor::Socket(_)) => self.send_from(memory, fd, vectors, count, None),
             _ => match self.descriptors.channel(fd, Direction::Out) {
                 Ok((channel, patience)) => {
                     let ranges = memory.iovecs(vectors, count)?;
@@ -173,6 +171,10 @@ impl Wasi {
 
     pub(super) fn fd_close(&mut self, fd: u32) -> Outcome {
         let closed: Descriptor = self.descriptors.remove(fd)?;
+        if let Descriptor::Socket(socket) = &closed {
+            // The descriptor is gone whatever comes of this.
+            let _ = socket.end_tls(&self.wakeup);
+        }
         drop(closed);
         Ok(())
     }

@@ -7,7 +7,7 @@
 //!
 //! A method reads and writes guest memory through [`GuestMemory`] only, resolves paths beneath
 //! preopened directories only (cap-std does that), reaches the network only where
-//! [`Network`] permits it, and never waits without watching the
+//! its [`Policy`] permits it, and never waits without watching the
 //! [`Wakeup`]. It knows nothing of records.
 
 mod abi;
@@ -55,7 +55,9 @@ use self::sockets::socket::Stage;
 use self::sockets::{End, preopen};
 use crate::limits::LimitReached;
 use crate::memory::{Fault, GuestMemory};
-use crate::network::{Endpoint, Network};
+use crate::network::policy::Policy;
+use crate::network::tls::Trust;
+use crate::network::{Endpoint, Network, Rules};
 use crate::wakeup::Wakeup;
 
 /// What a guest is given. The standard streams are the host's.
@@ -203,7 +205,8 @@ pub struct Wasi {
     descriptors: Descriptors,
     preopens: Vec<(u32, String)>,
     sockets: Vec<Preopened>,
-    network: Network,
+    policy: Policy,
+    trust: Arc<Trust>,
     missing: MissingGrants,
     limit_reached: Option<LimitReached>,
     wakeup: Wakeup,
@@ -232,7 +235,13 @@ impl Wasi {
     ) -> Result<Wasi, SetupError> {
         let limit = config.max_descriptors;
         let directories = config.directories.len();
-        let Network { listen, dial, .. } = &config.network;
+        let Network {
+            listen,
+            dial,
+            rules,
+            trust,
+            ..
+        } = config.network;
         let sockets = listen.len() + dial.len();
         let mut descriptors = Descriptors::new(limit as usize);
         let mut push = |d| {
@@ -301,6 +310,7 @@ impl Wasi {
                 ends,
             });
         }
+        let policy = policy(rules, &listen)?;
         let too_large = |what| move |bytes| SetupError::TooLarge { what, bytes };
         let variables = config
             .environment
@@ -312,7 +322,8 @@ impl Wasi {
             descriptors,
             preopens,
             sockets,
-            network: config.network,
+            policy,
+            trust,
             missing: MissingGrants::default(),
             limit_reached: None,
             wakeup: config.wakeup,
@@ -460,6 +471,24 @@ impl Wasi {
 #[allow(clippy::cast_possible_truncation, reason = "the guest passed 32 bits")]
 fn low(arg: u64) -> u32 {
     arg as u32
+}
+
+/// What is decided by, with the addresses that `--listen` names.
+fn policy(mut rules: Rules, listen: &[Endpoint]) -> Result<Policy, SetupError> {
+    for endpoint in listen {
+        let found = preopen::addresses(endpoint).map_err(|source| SetupError::Socket {
+            doing: "listen at",
+            endpoint: endpoint.clone(),
+            source,
+        })?;
+        rules.listen.extend(found);
+    }
+    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+    Ok(Policy::new(
+        rules,
+        &text("/etc/resolv.conf"),
+        &text("/etc/hosts"),
+    ))
 }
 
 fn standard_stream(handle: Handle, direction: Direction) -> Descriptor {

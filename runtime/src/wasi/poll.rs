@@ -48,6 +48,8 @@ enum Pending<'a> {
     Ready(Source<'a>, EventType),
     /// An entry of the poll.
     Poll(usize, Source<'a>, EventType),
+    /// The same, of a socket whose TLS the host does: its bytes are not yet the guest's.
+    Secured(usize, &'a Socket, EventType),
     /// It cannot be waited for.
     Failed(Errno, EventType),
 }
@@ -114,15 +116,21 @@ impl Wasi {
         let deadline = pending.iter().filter_map(|p| match p {
             Pending::Clock(at) => Some(*at),
             Pending::Ready(..) | Pending::Failed(..) => Some(0),
-            Pending::Poll(..) => None,
+            Pending::Poll(..) | Pending::Secured(..) => None,
         });
-        let now = self.wait_until(&mut fds, deadline.min())?;
+        let deadline = deadline.min();
+        let now = loop {
+            let now = self.wait_until(&mut fds, deadline)?;
+            if !go_on_with_tls(&mut pending, &mut fds) || deadline.is_some_and(|at| at <= now) {
+                break now;
+            }
+        };
 
         let mut happened: SmallVec<[u8; 4 * EVENT_SIZE]> = SmallVec::new();
         for (subscription, pending) in asked().zip(&pending) {
             let (error, event_type, bytes, flags) = match *pending {
                 Pending::Clock(at) if at <= now => (0, EventType::Clock, 0, 0),
-                Pending::Clock(_) => continue,
+                Pending::Clock(_) | Pending::Secured(..) => continue,
                 Pending::Failed(errno, event_type) => (errno.into(), event_type, 0, 0),
                 Pending::Ready(source, event_type) => {
                     let bytes = ready_bytes(source, event_type);
@@ -218,6 +226,13 @@ fn pend<'a>(
     };
     match source {
         Err(errno) => Pending::Failed(errno, event_type),
+        Ok(Source::Socket(socket)) if socket.tls.is_some() => match socket.poll_tls(events) {
+            wanted if wanted.is_empty() => Pending::Ready(Source::Socket(socket), event_type),
+            wanted => {
+                fds.push(PollFd::from_borrowed_fd(socket.as_fd(), wanted));
+                Pending::Secured(fds.len() - 1, socket, event_type)
+            }
+        },
         Ok(source) if source.never_waits() => Pending::Ready(source, event_type),
         Ok(source) => {
             fds.push(PollFd::from_borrowed_fd(source.fd(), events));
@@ -226,10 +241,47 @@ fn pend<'a>(
     }
 }
 
+/// Goes on with TLS where the poll says that it can. Returns whether nothing has happened that the
+/// guest waits for, so that the poll has to go on too.
+fn go_on_with_tls<'a>(pending: &mut [Pending<'a>], fds: &mut [PollFd<'a>]) -> bool {
+    let mut nothing = true;
+    let mut secured = false;
+    for one in pending {
+        match *one {
+            Pending::Secured(i, socket, event_type) => {
+                secured = true;
+                if fds[i].revents().is_empty() {
+                    continue;
+                }
+                let events = match event_type {
+                    EventType::FdWrite => PollFlags::OUT,
+                    _ => PollFlags::IN,
+                };
+                match socket.poll_tls(events) {
+                    wanted if wanted.is_empty() => {
+                        *one = Pending::Ready(Source::Socket(socket), event_type);
+                        nothing = false;
+                    }
+                    wanted => fds[i] = PollFd::from_borrowed_fd(socket.as_fd(), wanted),
+                }
+            }
+            Pending::Poll(i, ..) => nothing &= fds[i].revents().is_empty(),
+            Pending::Ready(..) | Pending::Failed(..) => nothing = false,
+            Pending::Clock(_) => {}
+        }
+    }
+    secured && nothing
+}
+
 /// How many bytes can surely be read or written: exactly for reading, where the host tells.
 fn ready_bytes(source: Source<'_>, event_type: EventType) -> u64 {
     if event_type == EventType::FdWrite {
         return 1;
+    }
+    if let Source::Socket(socket) = source
+        && let Some(tls) = &socket.tls
+    {
+        return tls.borrow().clear_text() as u64;
     }
     if source.never_waits() {
         let size = rustix::fs::fstat(source.fd()).map_or(0, |stat| stat.st_size.cast_unsigned());

@@ -12,7 +12,7 @@ use super::errno::Errno;
 use super::{Config, Directory, Flow, Wasi};
 use crate::capture::Capture;
 use crate::memory::GuestMemory;
-use crate::network::{Network, Reach};
+use crate::network::{Network, Rules};
 use crate::wakeup::Wakeup;
 
 /// The rights to read and write.
@@ -80,7 +80,12 @@ impl Guest {
             environment: vec![(b"HOME".to_vec(), b"/".to_vec())],
             directories,
             network: Network {
-                reach: Reach::Everything,
+                rules: Rules {
+                    listen: ["127.0.0.1:0", "[::1]:0"]
+                        .map(|a| a.parse().unwrap())
+                        .to_vec(),
+                    ..Rules::default()
+                },
                 ..Network::default()
             },
             max_descriptors: 1024,

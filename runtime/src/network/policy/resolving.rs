@@ -55,9 +55,9 @@ impl Policy {
     }
 
     /// Takes what the host found for a name.
-    pub fn looked_up(&mut self, name: &str, addresses: &[SocketAddr], now: Instant) {
+    pub fn looked_up(&mut self, name: &str, addresses: &[IpAddr], now: Instant) {
         for address in addresses {
-            self.bind(name, address.ip(), Some(now + LOOKUP_TTL));
+            self.bind(name, *address, Some(now + LOOKUP_TTL));
         }
     }
 
@@ -100,14 +100,19 @@ impl Policy {
         Ok(())
     }
 
-    /// The same for what is sent over TCP. Where a server may only be asked, these must be whole
+    /// The same for what is sent next over TCP. Where a server may only be asked, these must be whole
     /// messages: what is in pieces cannot be judged before it leaves.
     ///
     /// # Errors
     ///
     /// The refusal.
-    pub fn asks_by_stream(&mut self, server: SocketAddr, sent: &[u8], now: Instant) -> Decision {
-        let mut stream = dns::Stream::default();
+    pub fn asks_by_stream(
+        &mut self,
+        server: SocketAddr,
+        stream: &mut dns::Stream,
+        sent: &[u8],
+        now: Instant,
+    ) -> Decision {
         let mut decision = Ok(());
         stream.feed(sent, |message| {
             if decision.is_ok() {

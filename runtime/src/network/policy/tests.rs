@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::network::address::tests::forms;
+use crate::network::dns;
 use crate::network::dns::tests::{a_query, an_answer};
 use crate::network::names::LOOKUP_TTL;
 
@@ -292,7 +293,7 @@ fn a_name_is_what_the_guest_was_told_for_as_long_as_it_holds() {
     assert_eq!(connect(&policy, "198.51.100.1:443", after(59)), "+");
     assert_ne!(connect(&policy, "198.51.100.1:443", after(60)), "+");
 
-    policy.looked_up("www.example", &[ip("198.51.100.2:0")], now);
+    policy.looked_up("www.example", &[ip("198.51.100.2:0").ip()], now);
     assert_eq!(connect(&policy, "198.51.100.2:443", now), "+");
     assert_ne!(connect(&policy, "198.51.100.2:443", now + LOOKUP_TTL), "+");
 }
@@ -307,7 +308,7 @@ fn a_name_that_is_bound_anew_grants_nothing_that_is_denied() {
         ("www.example", 9, "0.0.0.0"),
     ];
     resolve(&mut policy, RESOLVER, "www.example", &records, now);
-    policy.looked_up("www.example", &[ip("[64:ff9b::10.0.0.2]:0")], now);
+    policy.looked_up("www.example", &[ip("[64:ff9b::10.0.0.2]:0").ip()], now);
     for denied in [
         "10.0.0.1:80",
         "169.254.169.254:80",
@@ -412,7 +413,12 @@ fn a_resolver_is_only_asked_about_names_of_rules() {
     let framed = |message: &[u8]| [&(message.len() as u16).to_be_bytes(), message].concat();
     let good = framed(&a_query(1, "www.example", 1));
     let bad = framed(&a_query(1, "secret.attacker.test", 1));
-    let mut stream = |bytes: &[u8]| policy.asks_by_stream(ip(RESOLVER), bytes, now).is_ok();
+    let mut stream = |bytes: &[u8]| {
+        let mut stream = dns::Stream::default();
+        policy
+            .asks_by_stream(ip(RESOLVER), &mut stream, bytes, now)
+            .is_ok()
+    };
     assert!(stream(&good));
     assert!(stream(&[&good[..], &good].concat()));
     assert!(!stream(&bad));
@@ -453,7 +459,7 @@ proptest! {
         let mut policy = policy(&lines);
         let now = Instant::now();
         for form in forms(v4) {
-            policy.looked_up("www.example", &[SocketAddr::new(form, 0)], now);
+            policy.looked_up("www.example", &[form], now);
         }
         for form in forms(v4) {
             let address = Address::Ip(SocketAddr::new(form, port));
@@ -494,7 +500,7 @@ proptest! {
         let mut policy = policy(&["allow www.example"]);
         let now = Instant::now();
         policy.answered(ip(RESOLVER), &bytes, now);
-        let _ = policy.asks_by_stream(ip(RESOLVER), &bytes, now);
+        let _ = policy.asks_by_stream(ip(RESOLVER), &mut dns::Stream::default(), &bytes, now);
         let asked = policy.asks(UDP, ip(RESOLVER), &a_query(1, &name, 1), now);
         prop_assert!(asked.is_err());
     }

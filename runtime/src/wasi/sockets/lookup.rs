@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Instant;
 use std::{fs, io, thread};
 
 use rustix::event::PollFlags;
@@ -142,7 +143,7 @@ fn text<'m>(memory: &'m GuestMemory<'_>, pointer: u64, length: u64) -> Result<&'
 impl Wasi {
     #[allow(clippy::too_many_arguments, reason = "they are the function's")]
     pub(in crate::wasi) fn sock_getaddrinfo(
-        &self,
+        &mut self,
         memory: &mut GuestMemory<'_>,
         node: u64,
         node_length: u64,
@@ -171,8 +172,10 @@ impl Wasi {
                 return Err(Stop::Because(Errno::INVAL, why));
             }
             Err(_) => {
-                self.network.check_name(node).map_err(super::refusal)?;
-                resolve(node, &self.wakeup)?
+                self.policy.look_up(node).map_err(super::refusal)?;
+                let found = resolve(node, &self.wakeup)?;
+                self.policy.looked_up(node, &found, Instant::now());
+                found
             }
         };
         found.retain(|&ip| hints.wants(ip));

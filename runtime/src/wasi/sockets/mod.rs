@@ -11,7 +11,11 @@ pub(super) mod preopen;
 pub(super) mod socket;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transfer;
+mod watch;
+
+use std::time::Instant;
 
 use rustix::io::Errno as HostErrno;
 use rustix::net::{
@@ -30,7 +34,6 @@ use super::errno::Errno;
 use super::grants::{MissingGrant, Refusal};
 use super::{Outcome, Stop, Wasi};
 use crate::memory::GuestMemory;
-use crate::network::{Action, Attempt};
 
 /// `socktype` of datagrams.
 const SOCK_DGRAM: u32 = 1;
@@ -48,19 +51,10 @@ pub(super) enum End {
 }
 
 impl Wasi {
-    /// Refuses what the guest may not do.
-    fn permit(
-        &self,
-        action: Action,
-        transport: Transport,
-        address: &Address,
-    ) -> Result<(), Box<Refusal>> {
-        let attempt = Attempt {
-            action,
-            transport,
-            address,
-        };
-        self.network.check(&attempt).map_err(refusal)
+    /// Refuses to reach what the guest may not.
+    fn permit(&self, transport: Transport, address: &Address) -> Result<(), Box<Refusal>> {
+        let permitted = self.policy.outbound(transport, address, Instant::now());
+        permitted.map(drop).map_err(refusal)
     }
 
     pub(super) fn sock_open(
@@ -96,11 +90,14 @@ impl Wasi {
     ) -> Outcome {
         let socket = self.descriptors.socket(fd)?;
         let (address, host) = socket.named(memory, at, port)?;
-        self.permit(Action::Bind, socket.transport, &address)?;
+        self.policy
+            .bind_to(socket.transport, &address)
+            .map_err(refusal)?;
         let socket = self.descriptors.socket_mut(fd)?;
         let bound = bind(&*socket, &host);
         if bound.is_ok() {
             socket.stage = Stage::Bound;
+            socket.asked = Some(address);
         }
         memory.note(&socket.ends().to_string());
         Ok(bound?)
@@ -115,7 +112,7 @@ impl Wasi {
     ) -> Outcome {
         let socket = self.descriptors.socket(fd)?;
         let (address, host) = socket.named(memory, at, port)?;
-        self.permit(Action::Connect, socket.transport, &address)?;
+        self.permit(socket.transport, &address)?;
         let result = loop {
             match connect(socket, &host) {
                 Err(HostErrno::INPROGRESS) if socket.patience() == Patience::Wait => {
@@ -134,6 +131,7 @@ impl Wasi {
         let socket = self.descriptors.socket_mut(fd)?;
         if matches!(result, Ok(()) | Err(Stop::Errno(Errno::INPROGRESS))) {
             socket.stage = Stage::Connected;
+            socket.watch(&address, &self.policy);
         }
         let ends = Ends {
             peer: Some(address),
@@ -150,10 +148,9 @@ impl Wasi {
         backlog: u32,
     ) -> Outcome {
         let socket = self.descriptors.socket(fd)?;
-        let ends = socket.ends();
-        if let Some(address) = &ends.local {
-            self.permit(Action::Listen, socket.transport, address)?;
-        }
+        self.policy
+            .listen(socket.transport, &socket.asked())
+            .map_err(refusal)?;
         let listening = listen(socket, backlog.cast_signed().clamp(0, MAX_BACKLOG));
         let socket = self.descriptors.socket_mut(fd)?;
         if listening.is_ok() {
@@ -174,14 +171,26 @@ impl Wasi {
         let socket = self.descriptors.socket(fd)?;
         self.descriptors.room()?;
         let mut accepted = socket.accept(&self.wakeup)?;
+        if let Some(peer) = accepted.peer().ok().flatten() {
+            let permitted = self
+                .policy
+                .accepted(accepted.transport, &peer, Instant::now());
+            // As if it had ended before it was accepted: servers go on to the next.
+            permitted.map_err(|denial| {
+                Box::new(Refusal {
+                    errno: Errno::CONNABORTED,
+                    ..*refusal(denial)
+                })
+            })?;
+        }
         accepted.flags = flags;
         memory.note(&accepted.ends().to_string());
         let fd = self.descriptors.push(Descriptor::Socket(accepted))?;
         Ok(memory.write_u32(out, fd)?)
     }
 
-    pub(super) fn sock_shutdown(&self, fd: u32, how: u32) -> Outcome {
-        let socket = self.descriptors.socket(fd)?;
+    pub(super) fn sock_shutdown(&mut self, fd: u32, how: u32) -> Outcome {
+        let socket = self.descriptors.socket_mut(fd)?;
         let how = match how {
             1 => Shutdown::Read,
             2 => Shutdown::Write,
@@ -191,6 +200,9 @@ impl Wasi {
         // Linux would end its waits for connections; POSIX has it refused.
         if socket.stage == Stage::Listening {
             return Err(Errno::NOTCONN.into());
+        }
+        if how != Shutdown::Read {
+            socket.end_tls(&self.wakeup)?;
         }
         Ok(shutdown(socket, how)?)
     }

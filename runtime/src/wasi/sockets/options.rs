@@ -10,6 +10,7 @@ use rustix::net::sockopt;
 use timecraft_segment::socket::Transport;
 
 use super::socket::Socket;
+use super::tls;
 use super::{SOCK_DGRAM, SOCK_STREAM, address::word};
 use crate::memory::{GuestMemory, u32_at, u64_at};
 use crate::wasi::errno::Errno;
@@ -90,7 +91,7 @@ fn timeout(value: &[u8]) -> Result<Option<Duration>, Errno> {
 
 impl Wasi {
     pub(in crate::wasi) fn sock_getsockopt(
-        &self,
+        &mut self,
         memory: &mut GuestMemory<'_>,
         fd: u32,
         level: u32,
@@ -99,7 +100,14 @@ impl Wasi {
         length: u64,
     ) -> Outcome {
         let socket = self.descriptors.socket(fd)?;
-        let bytes = get(socket, level, name)?.bytes();
+        let value = if tls::is_option(level, name) {
+            let done = socket.handshake(&self.wakeup);
+            socket.note_tls(memory);
+            done.map(|()| Value::Number(1))?
+        } else {
+            get(socket, level, name)?
+        };
+        let bytes = value.bytes();
         if bytes.len() as u64 > length {
             return Err(Errno::INVAL.into());
         }
@@ -108,7 +116,7 @@ impl Wasi {
 
     pub(in crate::wasi) fn sock_setsockopt(
         &mut self,
-        memory: &GuestMemory<'_>,
+        memory: &mut GuestMemory<'_>,
         fd: u32,
         level: u32,
         name: u32,
@@ -117,6 +125,11 @@ impl Wasi {
     ) -> Outcome {
         let socket = self.descriptors.socket_mut(fd)?;
         let value = memory.slice(value, length)?;
+        if tls::is_option(level, name) {
+            let begun = socket.begin_tls(&self.trust, value, &self.wakeup);
+            socket.note_tls(memory);
+            return begun;
+        }
         Ok(set(socket, level, name, value)?)
     }
 }

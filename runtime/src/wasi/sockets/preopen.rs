@@ -2,13 +2,14 @@
 //! connected. They are made before it runs.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
-use timecraft_segment::socket::Transport;
+use timecraft_segment::socket::{Address, Transport};
 
 use super::socket::{Socket, Stage};
 use crate::network::Endpoint;
@@ -42,6 +43,20 @@ pub fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
             let stream = UnixStream::connect(path)?;
             stream.set_nonblocking(true)?;
             preopened(stream.into(), Transport::UnixStream, Stage::Connected)
+        }
+    }
+}
+
+/// The addresses that an endpoint stands for, where names have several.
+pub fn addresses(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
+    match endpoint {
+        Endpoint::Ip { host, port } => {
+            let found = (host.as_str(), *port).to_socket_addrs()?;
+            Ok(found.map(Address::Ip).collect())
+        }
+        Endpoint::Unix(path) => {
+            let path = std::path::absolute(path)?;
+            Ok(vec![Address::Unix(path.into_os_string().into_vec())])
         }
     }
 }

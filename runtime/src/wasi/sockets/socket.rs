@@ -3,7 +3,9 @@
 //! All bytes of a socket flow through [`Socket::receive`] and [`Socket::send`]. Every wait watches the
 //! [`Wakeup`] too; a peer that is gone is `EPIPE` and never a signal.
 
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ use rustix::net::{
 use timecraft_segment::socket::{Address, Ends, Transport};
 
 use super::address;
+use super::watch::Conversation;
+use crate::network::tls::Session;
 use crate::wakeup::{Waited, Wakeup};
 use crate::wasi::Stop;
 use crate::wasi::abi::{Filetype, fdflags};
@@ -38,6 +42,12 @@ pub(in crate::wasi) struct Socket {
     pub receive_timeout: Option<Duration>,
     /// How long a call waits to send or to connect, where the guest said so.
     pub send_timeout: Option<Duration>,
+    /// Where the guest bound it, in its own words: with port 0 where the host was to choose.
+    pub asked: Option<Address>,
+    /// The conversation, where it is one with a server of DNS that policy listens to.
+    pub dns: Option<Box<Conversation>>,
+    /// TLS that the host does between the guest and the connection.
+    pub tls: Option<Box<RefCell<Session>>>,
 }
 
 /// What became of a socket.
@@ -98,6 +108,9 @@ impl Socket {
             stage,
             receive_timeout: None,
             send_timeout: None,
+            asked: None,
+            dns: None,
+            tls: None,
         }
     }
 
@@ -125,6 +138,15 @@ impl Socket {
     /// What it is connected to. `ENOTCONN` where it is not.
     pub fn peer(&self) -> Result<Option<Address>, Errno> {
         Ok(getpeername(&self.fd)?.and_then(address::of_host))
+    }
+
+    /// Where the guest bound it, in its own words. A socket that was not gets any address.
+    pub fn asked(&self) -> Address {
+        self.asked.clone().unwrap_or(match self.family {
+            AddressFamily::INET6 => Address::Ip((Ipv6Addr::UNSPECIFIED, 0).into()),
+            AddressFamily::UNIX => Address::Unix(Vec::new()),
+            _ => Address::Ip((Ipv4Addr::UNSPECIFIED, 0).into()),
+        })
     }
 
     /// What the host knows of its ends.
@@ -176,6 +198,9 @@ impl Socket {
         flags: RecvFlags,
         wakeup: &Wakeup,
     ) -> Result<Received, Stop> {
+        if let Some(tls) = &self.tls {
+            return self.receive_clear(tls, slices, flags, wakeup);
+        }
         let deadline = deadline(self.receive_timeout);
         let whole = flags.contains(RecvFlags::WAITALL)
             && !flags.contains(RecvFlags::PEEK)
@@ -213,6 +238,9 @@ impl Socket {
         to: Option<&SocketAddrAny>,
         wakeup: &Wakeup,
     ) -> (usize, Result<(), Stop>) {
+        if let Some(tls) = &self.tls {
+            return self.send_clear(tls, slices, wakeup);
+        }
         let deadline = deadline(self.send_timeout);
         let datagram = self.transport.is_datagram();
         let mut rest = slices;
@@ -243,7 +271,7 @@ impl Socket {
     }
 
     /// After an error: waits if it is one that passes and the guest is patient.
-    fn again(
+    pub fn again(
         &self,
         error: HostErrno,
         events: PollFlags,
@@ -261,7 +289,7 @@ impl Socket {
     }
 
     /// Waits until the socket may have one of these events; `EAGAIN` when the time is over.
-    fn wait(
+    pub fn wait(
         &self,
         events: PollFlags,
         deadline: Option<Instant>,
@@ -275,6 +303,7 @@ impl Socket {
     }
 }
 
-fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+/// When a wait that begins now is over, where the guest said how long it may take.
+pub fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }

@@ -7,8 +7,6 @@ use timecraft_segment::socket::Address;
 use super::address::{self, Buffer, Layout, word};
 use super::socket::{Received, Socket, Stage};
 use crate::memory::{GuestMemory, MAX_IOVECS, Ranges};
-use crate::network::Action;
-use crate::wakeup::Wakeup;
 use crate::wasi::errno::Errno;
 use crate::wasi::file::vectors_size;
 use crate::wasi::{Outcome, Stop, Wasi};
@@ -46,46 +44,87 @@ fn vectors(
     Ok(memory.iovecs(iovs, count)?)
 }
 
-impl Socket {
-    /// Receives into guest memory.
-    pub(in crate::wasi) fn receive_into(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        iovs: u64,
-        count: u64,
-        flags: RecvFlags,
-        wakeup: &Wakeup,
-    ) -> Result<Received, Stop> {
-        let ranges = vectors(memory, self, iovs, count)?;
-        let mut received = Received::default();
-        memory.fill(&ranges, |slices| {
-            received = self.receive(slices, flags, wakeup)?;
-            Ok::<_, Stop>(received.bytes)
-        })??;
-        Ok(received)
+/// The first so many bytes of what lies in the vectors.
+fn gathered(memory: &GuestMemory<'_>, ranges: &Ranges, most: usize) -> Result<Vec<u8>, Stop> {
+    let mut bytes = Vec::new();
+    for slice in memory.slices(ranges)?.iter() {
+        let rest = most.saturating_sub(bytes.len());
+        bytes.extend_from_slice(slice.get(..rest).unwrap_or(slice));
     }
-
-    /// Sends from guest memory. Returns how many bytes were taken, whatever ended it.
-    pub(in crate::wasi) fn send_from(
-        &mut self,
-        memory: &GuestMemory<'_>,
-        iovs: u64,
-        count: u64,
-        to: Option<&SocketAddrAny>,
-        wakeup: &Wakeup,
-    ) -> (usize, Result<(), Stop>) {
-        let ranges = match vectors(memory, self, iovs, count) {
-            Ok(ranges) => ranges,
-            Err(stop) => return (0, Err(stop)),
-        };
-        match memory.slices(&ranges) {
-            Ok(mut slices) => self.send(&mut slices, to, wakeup),
-            Err(fault) => (0, Err(fault.into())),
-        }
-    }
+    Ok(bytes)
 }
 
 impl Wasi {
+    /// Receives into guest memory, from a socket.
+    pub(in crate::wasi) fn receive_into(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        iovs: u64,
+        count: u64,
+        flags: RecvFlags,
+    ) -> Result<Received, Stop> {
+        let socket = self.descriptors.socket_mut(fd)?;
+        let ranges = vectors(memory, socket, iovs, count)?;
+        let (refused, permitted) = socket.drop_refused(&self.policy, &self.wakeup);
+        if let Some(denial) = refused {
+            memory.note(&denial.to_string());
+            self.missing.add(super::refusal(denial).missing);
+        }
+        permitted?;
+        let mut received = Received::default();
+        let result = memory.fill(&ranges, |slices| {
+            received = socket.receive(slices, flags, &self.wakeup)?;
+            Ok::<_, Stop>(received.bytes)
+        })?;
+        socket.note_tls(memory);
+        result?;
+        let from = received.from.clone().and_then(address::of_host);
+        if !flags.contains(RecvFlags::PEEK)
+            && let Some(server) = socket.answering(from.as_ref(), &self.policy)
+        {
+            let bytes = gathered(memory, &ranges, received.bytes)?;
+            socket.is_answered(server, &bytes, &mut self.policy);
+        }
+        Ok(received)
+    }
+
+    /// Sends from guest memory, through a socket. Returns how many bytes were taken, whatever ended it.
+    pub(in crate::wasi) fn send_from(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        iovs: u64,
+        count: u64,
+        to: Option<&(Address, SocketAddrAny)>,
+    ) -> (usize, Result<(), Stop>) {
+        match self.try_to_send(memory, fd, iovs, count, to) {
+            Ok(sent) => sent,
+            Err(stop) => (0, Err(stop)),
+        }
+    }
+
+    fn try_to_send(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        iovs: u64,
+        count: u64,
+        to: Option<&(Address, SocketAddrAny)>,
+    ) -> Result<(usize, Result<(), Stop>), Stop> {
+        let socket = self.descriptors.socket_mut(fd)?;
+        let ranges = vectors(memory, socket, iovs, count)?;
+        let (address, host) = to.map(|(address, host)| (address, host)).unzip();
+        if socket.is_asking(address, &self.policy) {
+            let bytes = gathered(memory, &ranges, usize::MAX)?;
+            let permitted = socket.asks(address, &bytes, &mut self.policy);
+            permitted.map_err(super::refusal)?;
+        }
+        let sent = socket.send(&mut memory.slices(&ranges)?, host, &self.wakeup);
+        socket.note_tls(memory);
+        Ok(sent)
+    }
+
     #[allow(clippy::too_many_arguments, reason = "they are the function's")]
     pub(in crate::wasi) fn sock_recv(
         &mut self,
@@ -97,9 +136,9 @@ impl Wasi {
         size: u64,
         out_flags: u64,
     ) -> Outcome {
-        let socket = self.descriptors.socket_mut(fd)?;
+        self.descriptors.socket(fd)?;
         let flags = receive_flags(flags)?;
-        let received = socket.receive_into(memory, iovs, count, flags, &self.wakeup)?;
+        let received = self.receive_into(memory, fd, iovs, count, flags)?;
         memory.write_u32(size, word(received.bytes))?;
         Ok(memory.write_u16(out_flags, truncation(&received))?)
     }
@@ -115,7 +154,7 @@ impl Wasi {
     ) -> Outcome {
         let (sent, end) = match self.descriptors.socket_mut(fd) {
             Ok(_) if flags != 0 => (0, Err(Errno::INVAL.into())),
-            Ok(socket) => socket.send_from(memory, iovs, count, None, &self.wakeup),
+            Ok(_) => self.send_from(memory, fd, iovs, count, None),
             Err(errno) => (0, Err(errno.into())),
         };
         memory.consumed(vectors_size(count) + sent);
@@ -137,7 +176,7 @@ impl Wasi {
         size: u64,
         out_flags: u64,
     ) -> Outcome {
-        let socket = self.descriptors.socket_mut(fd)?;
+        self.descriptors.socket(fd)?;
         let flags = receive_flags(flags)?;
         let layout = match port {
             None => Layout::Version1,
@@ -147,7 +186,8 @@ impl Wasi {
         if buffer.is_wanted() {
             buffer.roomy(memory, layout)?;
         }
-        let received = socket.receive_into(memory, iovs, count, flags, &self.wakeup)?;
+        let received = self.receive_into(memory, fd, iovs, count, flags)?;
+        let socket = self.descriptors.socket(fd)?;
         let truncated = truncation(&received);
         let from = match received.from {
             Some(from) => address::of_host(from),
@@ -187,8 +227,8 @@ impl Wasi {
         let to = self.destination(memory, fd, buffer, port, flags);
         let (sent, end) = match to {
             Ok(to) => {
+                let (sent, end) = self.send_from(memory, fd, iovs, count, Some(&to));
                 let socket = self.descriptors.socket_mut(fd)?;
-                let (sent, end) = socket.send_from(memory, iovs, count, Some(&to), &self.wakeup);
                 if end.is_ok() && socket.stage == Stage::Open {
                     socket.stage = Stage::Bound;
                     memory.note(&socket.ends().to_string());
@@ -210,7 +250,7 @@ impl Wasi {
         buffer: Buffer,
         port: u64,
         flags: u32,
-    ) -> Result<SocketAddrAny, Stop> {
+    ) -> Result<(Address, SocketAddrAny), Stop> {
         let socket = self.descriptors.socket(fd)?;
         if flags != 0 {
             return Err(Errno::INVAL.into());
@@ -223,8 +263,8 @@ impl Wasi {
             return Err(Errno::NOTCONN.into());
         }
         let host = socket.suits(&address)?;
-        self.permit(Action::Send, socket.transport, &address)?;
-        Ok(host)
+        self.permit(socket.transport, &address)?;
+        Ok((address, host))
     }
 }
 
