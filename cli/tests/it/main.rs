@@ -12,6 +12,10 @@ mod files;
 #[cfg(feature = "sql")]
 mod live;
 #[cfg(feature = "sql")]
+mod network;
+#[cfg(all(feature = "sql", feature = "real-guests"))]
+mod offload;
+#[cfg(feature = "sql")]
 mod readme;
 #[cfg(all(feature = "sql", feature = "real-guests"))]
 mod real_guests;

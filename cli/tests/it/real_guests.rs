@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{Dir, guest};
 
 /// What `make testdata` builds.
-fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../testdata/build")
         .join(name);

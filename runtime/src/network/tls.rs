@@ -333,4 +333,4 @@ impl std::fmt::Debug for Session {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,14 +14,14 @@ use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 use super::*;
 
 /// Who certifies, and the file that says so.
-struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     _folder: tempfile::TempDir,
     file: std::path::PathBuf,
 }
 
 impl Authority {
-    fn new(name: &str) -> Authority {
+    pub fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params
@@ -38,12 +38,12 @@ impl Authority {
         }
     }
 
-    fn trust(&self) -> Trust {
+    pub fn trust(&self) -> Trust {
         Trust::with(std::slice::from_ref(&self.file)).unwrap()
     }
 
     /// A server for a name, valid from and until the beginnings of these years.
-    fn server(
+    pub fn server(
         &self,
         name: &str,
         (from, until): (i32, i32),
@@ -69,8 +69,8 @@ impl Authority {
     }
 }
 
-const ALL: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
-const VALID: (i32, i32) = (2020, 4000);
+pub const ALL: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+pub const VALID: (i32, i32) = (2020, 4000);
 
 /// A session, its server, and what lies between.
 struct Pair {

@@ -269,3 +269,6 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
