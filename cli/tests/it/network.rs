@@ -294,6 +294,19 @@ fn what_was_not_granted_is_refused_and_recorded() {
 }
 
 #[test]
+fn a_guest_that_can_listen_by_itself_may_where_it_is_let() {
+    let dir = Dir::new();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let attempt = Attempt::default().socket(1, 2).bind(4, &free).listen(4);
+    dir.create("attempt.wat", attempt.module());
+    dir.cmd(["run", "--listen", &free, "attempt.wat"]).assert(0);
+}
+
+#[test]
 fn where_a_redirect_leads_is_a_new_connection() {
     let dir = Dir::new();
     let servers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());

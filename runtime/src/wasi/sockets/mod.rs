@@ -93,14 +93,32 @@ impl Wasi {
         self.policy
             .bind_to(socket.transport, &address)
             .map_err(refusal)?;
+        let bound = match bind(socket, &host) {
+            Err(HostErrno::ADDRINUSE) => self.take_over(fd, &address),
+            bound => bound,
+        };
         let socket = self.descriptors.socket_mut(fd)?;
-        let bound = bind(&*socket, &host);
         if bound.is_ok() {
             socket.stage = Stage::Bound;
             socket.asked = Some(address);
         }
         memory.note(&socket.ends().to_string());
         Ok(bound?)
+    }
+
+    /// Has a socket be the one that the guest was started with, which listens where it would bind this
+    /// one: `--listen` is for guests that can listen by themselves as for those that cannot.
+    fn take_over(&mut self, fd: u32, address: &Address) -> Result<(), HostErrno> {
+        let taken = HostErrno::ADDRINUSE;
+        let socket = self.descriptors.socket(fd).map_err(|_| taken)?;
+        let given = self.sockets.iter().filter(|given| given.listening);
+        let given = given.filter_map(|given| self.descriptors.socket(given.fd).ok());
+        let same = |given: &&Socket| given.listens_for(socket, address);
+        let own = given.filter(same).find_map(|given| given.duplicate().ok());
+        let own = own.ok_or(taken)?;
+        let socket = self.descriptors.socket_mut(fd).map_err(|_| taken)?;
+        socket.replace(own);
+        Ok(())
     }
 
     pub(super) fn sock_connect(

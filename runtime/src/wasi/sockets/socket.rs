@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::io::Errno as HostErrno;
+use rustix::io::{Errno as HostErrno, fcntl_dupfd_cloexec};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
     SocketAddrAny, SocketFlags, SocketType, acceptfrom_with, getpeername, getsockname, recvmsg,
@@ -147,6 +147,23 @@ impl Socket {
             AddressFamily::UNIX => Address::Unix(Vec::new()),
             _ => Address::Ip((Ipv4Addr::UNSPECIFIED, 0).into()),
         })
+    }
+
+    /// Whether it listens at the address, and another could stand for it.
+    pub fn listens_for(&self, other: &Socket, address: &Address) -> bool {
+        self.stage == Stage::Listening
+            && (self.transport, self.family) == (other.transport, other.family)
+            && self.local().ok().flatten().as_ref() == Some(address)
+    }
+
+    /// The host's socket, once more.
+    pub fn duplicate(&self) -> Result<OwnedFd, HostErrno> {
+        fcntl_dupfd_cloexec(&self.fd, 0)
+    }
+
+    /// Has it be another socket of the host.
+    pub fn replace(&mut self, fd: OwnedFd) {
+        self.fd = fd;
     }
 
     /// What the host knows of its ends.
