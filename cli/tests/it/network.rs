@@ -56,6 +56,17 @@ impl Attempt {
         self.call("sock_send_to", &arguments)
     }
 
+    /// Sends to whom the socket is connected.
+    fn send(mut self, fd: u8, bytes: &[u8]) -> Attempt {
+        let data = self.constant(bytes);
+        let vector = self.constant(&[data, bytes.len() as u32].map(u32::to_le_bytes).concat());
+        let rest = "(i32.const 1) (i32.const 0) (i32.const 16)";
+        self.call(
+            "sock_send",
+            &format!("(i32.const {fd}) (i32.const {vector}) {rest}"),
+        )
+    }
+
     /// Receives a datagram that nobody looks at.
     fn receive(mut self, fd: u8) -> Attempt {
         let vector = self.constant(&[32u32, 512].map(u32::to_le_bytes).concat());
@@ -118,6 +129,7 @@ impl Attempt {
             ("sock_connect", 3),
             ("sock_listen", 2),
             ("sock_send_to", 7),
+            ("sock_send", 5),
             ("sock_recv", 6),
             ("sock_getaddrinfo", 8),
         ];
@@ -390,19 +402,25 @@ fn a_name_is_what_dns_said_but_for_what_is_denied() {
         "rebound.example",
     ];
 
-    // What it was told, it may reach.
-    let answered = answers([127, 0, 0, 1]);
+    // What it was told, it may reach, whether its socket is connected to the server or not.
     let here = format!("127.0.0.1:{port}");
-    dir.create(
-        "attempt.wat",
-        asks("rebound.example").connect(4, &here).module(),
-    );
-    dir.cmd(["run", "--timeout", "30s"])
-        .args(flags)
-        .arg("attempt.wat")
-        .assert(0);
-    answered.join().unwrap();
-    server.accept().unwrap();
+    let connected = Attempt::default()
+        .socket(1, 1)
+        .connect(3, &resolver_address);
+    let connected = connected
+        .send(3, &dns("rebound.example", None))
+        .receive(3)
+        .socket(1, 2);
+    for asked in [asks("rebound.example"), connected] {
+        let answered = answers([127, 0, 0, 1]);
+        dir.create("attempt.wat", asked.connect(4, &here).module());
+        dir.cmd(["run", "--timeout", "30s"])
+            .args(flags)
+            .arg("attempt.wat")
+            .assert(0);
+        answered.join().unwrap();
+        server.accept().unwrap();
+    }
     server.set_nonblocking(true).unwrap();
 
     let link = "169.254.169.254";

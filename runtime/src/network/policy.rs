@@ -295,7 +295,7 @@ impl Policy {
         match denying.first() {
             None => Ok(()),
             Some(first) => Err(refusal(
-                format!("a connection from {}", resource(transport, peer)),
+                format!("what comes from {}", resource(transport, peer)),
                 format!("--deny-net {first}"),
                 denying
                     .iter()

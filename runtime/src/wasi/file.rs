@@ -180,6 +180,13 @@ impl Wasi {
     }
 
     pub(super) fn fd_renumber(&mut self, fd: u32, to: u32) -> Outcome {
+        if fd != to
+            && self.descriptors.get(fd).is_ok()
+            && let Ok(Descriptor::Socket(replaced)) = self.descriptors.get(to)
+        {
+            // It is closed whatever comes of this.
+            let _ = replaced.end_tls(&self.wakeup);
+        }
         Ok(self.descriptors.renumber(fd, to)?)
     }
 }

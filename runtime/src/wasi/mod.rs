@@ -57,7 +57,7 @@ use crate::limits::LimitReached;
 use crate::memory::{Fault, GuestMemory};
 use crate::network::policy::Policy;
 use crate::network::tls::Trust;
-use crate::network::{Endpoint, Network, Rules};
+use crate::network::{Endpoint, Network};
 use crate::wakeup::Wakeup;
 
 /// What a guest is given. The standard streams are the host's.
@@ -310,7 +310,7 @@ impl Wasi {
                 ends,
             });
         }
-        let policy = policy(rules, &listen)?;
+        let policy = preopen::policy(rules, &listen)?;
         let too_large = |what| move |bytes| SetupError::TooLarge { what, bytes };
         let variables = config
             .environment
@@ -471,24 +471,6 @@ impl Wasi {
 #[allow(clippy::cast_possible_truncation, reason = "the guest passed 32 bits")]
 fn low(arg: u64) -> u32 {
     arg as u32
-}
-
-/// What is decided by, with the addresses that `--listen` names.
-fn policy(mut rules: Rules, listen: &[Endpoint]) -> Result<Policy, SetupError> {
-    for endpoint in listen {
-        let found = preopen::addresses(endpoint).map_err(|source| SetupError::Socket {
-            doing: "listen at",
-            endpoint: endpoint.clone(),
-            source,
-        })?;
-        rules.listen.extend(found);
-    }
-    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-    Ok(Policy::new(
-        rules,
-        &text("/etc/resolv.conf"),
-        &text("/etc/hosts"),
-    ))
 }
 
 fn standard_stream(handle: Handle, direction: Direction) -> Descriptor {

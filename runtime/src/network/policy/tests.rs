@@ -220,7 +220,7 @@ fn listening_is_decided() {
 fn peers_that_come_are_decided() {
     let now = Instant::now();
     let policy = policy(&["deny 10.0.0.0/8", "listen 0.0.0.0:80"]);
-    let denied = "a connection from tcp [::ffff:10.0.0.1]:9; --deny-net 10.0.0.0/8; \
+    let denied = "what comes from tcp [::ffff:10.0.0.1]:9; --deny-net 10.0.0.0/8; \
                   leaving out --deny-net 10.0.0.0/8";
     let accept = |peer: &str| done(policy.accepted(TCP, &address(peer), now));
     assert_eq!(accept("[::ffff:10.0.0.1]:9"), denied);

@@ -12,7 +12,9 @@ use rustix::net::sockopt::socket_domain;
 use timecraft_segment::socket::{Address, Transport};
 
 use super::socket::{Socket, Stage};
-use crate::network::Endpoint;
+use crate::network::policy::Policy;
+use crate::network::{Endpoint, Rules};
+use crate::wasi::SetupError;
 use crate::wasi::abi::fdflags;
 
 /// A socket that listens.
@@ -48,7 +50,7 @@ pub fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
 }
 
 /// The addresses that an endpoint stands for, where names have several.
-pub fn addresses(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
+fn addresses(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
     match endpoint {
         Endpoint::Ip { host, port } => {
             let found = (host.as_str(), *port).to_socket_addrs()?;
@@ -59,6 +61,25 @@ pub fn addresses(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
             Ok(vec![Address::Unix(path.into_os_string().into_vec())])
         }
     }
+}
+
+/// What is decided by, with the addresses that `--listen` names.
+pub fn policy(mut rules: Rules, listen: &[Endpoint]) -> Result<Policy, SetupError> {
+    for endpoint in listen {
+        let found = addresses(endpoint).map_err(|source| SetupError::Socket {
+            doing: "listen at",
+            endpoint: endpoint.clone(),
+            source,
+        })?;
+        rules.listen.extend(found);
+    }
+    // A host without such a file has no resolvers and no names of its own.
+    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+    Ok(Policy::new(
+        rules,
+        &text("/etc/resolv.conf"),
+        &text("/etc/hosts"),
+    ))
 }
 
 /// As other hosts do it, the guest finds these non-blocking: Go polls only what is.

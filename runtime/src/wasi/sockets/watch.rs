@@ -138,3 +138,89 @@ fn server(address: &Address) -> Option<SocketAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    use super::*;
+    use crate::network::Rules;
+    use crate::wasi::abi::fdflags;
+    use crate::wasi::errno::Errno;
+    use crate::wasi::function::*;
+    use crate::wasi::testing::Guest;
+
+    const ADDRESS: usize = 2048;
+    const OUT: u64 = 2304;
+
+    /// A guest that denies all but one address of this host, and a socket of it at any port there.
+    fn guest(kind: u64) -> (Guest, u64, SocketAddr) {
+        let mut guest = Guest::new();
+        let rules = Rules {
+            deny: vec!["127.0.0.2".parse().unwrap()],
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..Rules::default()
+        };
+        guest.wasi.policy = Policy::new(rules, "", "");
+        guest.ok(SOCK_OPEN, &[1, kind, OUT]);
+        let fd = u64::from(guest.u32(OUT as usize));
+        let buffer = [ADDRESS as u32 + 8, 4].map(u32::to_le_bytes).concat();
+        guest.memory[ADDRESS..ADDRESS + 8].copy_from_slice(&buffer);
+        guest.memory[ADDRESS + 8..ADDRESS + 12].copy_from_slice(&[127, 0, 0, 1]);
+        guest.ok(SOCK_BIND, &[fd, ADDRESS as u64, 0]);
+        guest.ok(FD_FDSTAT_SET_FLAGS, &[fd, fdflags::NONBLOCK.into()]);
+        let local = guest.wasi.descriptors.socket(fd as u32).unwrap().local();
+        let Ok(Some(Address::Ip(local))) = local else {
+            panic!("it is bound");
+        };
+        (guest, fd, local)
+    }
+
+    fn missing(guest: &Guest) -> Vec<String> {
+        let missing = guest.wasi.missing_grants().iter();
+        missing
+            .map(|m| format!("{}; {}", m.resource, m.flag))
+            .collect()
+    }
+
+    #[test]
+    fn datagrams_of_whom_is_denied_are_dropped() {
+        let (mut guest, fd, local) = guest(1);
+        let denied = UdpSocket::bind("127.0.0.2:0").unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        denied.send_to(b"denied", local).unwrap();
+        assert_eq!(guest.read(fd, &[9]), Err(Errno::AGAIN));
+        let from = denied.local_addr().unwrap();
+        let expected = format!("what comes from udp {from}; leaving out --deny-net 127.0.0.2");
+        assert_eq!(missing(&guest), [expected]);
+        denied.send_to(b"denied", local).unwrap();
+        other.send_to(b"other", local).unwrap();
+        assert_eq!(guest.read(fd, &[9]), Ok(b"other".to_vec()));
+    }
+
+    #[test]
+    fn connections_of_whom_is_denied_are_not_accepted() {
+        let (mut guest, fd, local) = guest(2);
+        guest.ok(SOCK_LISTEN, &[fd, 9]);
+        // A connection from the address that is denied.
+        let from = TcpListener::bind("127.0.0.2:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::STREAM,
+            None,
+        )
+        .unwrap();
+        rustix::net::bind(&socket, &from).unwrap();
+        rustix::net::connect(&socket, &local).unwrap();
+        guest.fails(Errno::CONNABORTED, SOCK_ACCEPT, &[fd, 0, OUT]);
+        let expected = format!("what comes from tcp {from}; leaving out --deny-net 127.0.0.2");
+        assert_eq!(missing(&guest), [expected]);
+        let _other = TcpStream::connect(local).unwrap();
+        guest.ok(SOCK_ACCEPT, &[fd, 0, OUT]);
+    }
+}
