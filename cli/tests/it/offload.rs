@@ -123,12 +123,10 @@ fn a_server_that_nobody_vouches_for_is_an_error_with_a_reason() {
     });
     let url = format!("https://127.0.0.1:{port}/path");
     let said = dir.cmd(["run"]).arg(get()).arg(url).assert(1);
-    assert!(
-        said.stderr
-            .contains("TLS with 127.0.0.1: getsockopt: Protocol error"),
-        "{}",
-        said.stderr
-    );
+    // Whether the handshake fails in the call that begins it is a matter of time.
+    for part in ["TLS with 127.0.0.1: ", "Protocol error"] {
+        assert!(said.stderr.contains(part), "{}", said.stderr);
+    }
     let reasons = dir.query("select note from host_calls where note like '%issued by nobody%'");
     assert_eq!(reasons.len(), 1);
 }
