@@ -20,16 +20,30 @@ pub struct Descriptor {
     /// Its number.
     pub fd: u32,
     /// Its path as the guest sees it, or `stdin`, `stdout`, `stderr`. Bytes that are not UTF-8
-    /// stand as `\xNN`.
+    /// stand as `\xNN`. [`SOCKET`] of a socket.
     pub path: String,
+    /// Whether it is a socket, and so no file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub socket: bool,
 }
+
+/// What stands for the path of a socket.
+pub const SOCKET: &str = "socket";
 
 /// The open descriptors of a process at some record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptors {
-    paths: BTreeMap<u32, String>,
+    open: BTreeMap<u32, What>,
     /// What the process started with.
-    initial: BTreeMap<u32, String>,
+    initial: BTreeMap<u32, What>,
+}
+
+/// What a descriptor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    /// A file, a directory or a standard stream, by its path.
+    File(String),
+    Socket,
 }
 
 impl Descriptors {
@@ -38,9 +52,12 @@ impl Descriptors {
     pub fn at_start(start: &ProcessStart) -> Descriptors {
         let stdio = [(0, "stdin"), (1, "stdout"), (2, "stderr")].map(|(fd, s)| (fd, s.to_owned()));
         let preopens = start.preopens.iter().map(|p| (p.fd, resolve("", &p.path)));
-        let initial: BTreeMap<u32, String> = stdio.into_iter().chain(preopens).collect();
+        let files = stdio.into_iter().chain(preopens);
+        let files = files.map(|(fd, path)| (fd, What::File(path)));
+        let sockets = start.sockets.iter().map(|s| (s.fd, What::Socket));
+        let initial: BTreeMap<u32, What> = files.chain(sockets).collect();
         Descriptors {
-            paths: initial.clone(),
+            open: initial.clone(),
             initial,
         }
     }
@@ -48,8 +65,12 @@ impl Descriptors {
     /// The descriptors at the beginning of a segment, from the table that it opens with.
     #[must_use]
     pub fn at_segment(start: &ProcessStart, table: &[Descriptor]) -> Descriptors {
+        let what = |d: &Descriptor| match d.socket {
+            true => What::Socket,
+            false => What::File(d.path.clone()),
+        };
         Descriptors {
-            paths: table.iter().map(|d| (d.fd, d.path.clone())).collect(),
+            open: table.iter().map(|d| (d.fd, what(d))).collect(),
             ..Descriptors::at_start(start)
         }
     }
@@ -57,19 +78,30 @@ impl Descriptors {
     /// The table, by number.
     #[must_use]
     pub fn table(&self) -> Vec<Descriptor> {
-        self.paths
+        self.open
             .iter()
-            .map(|(&fd, path)| Descriptor {
-                fd,
-                path: path.clone(),
+            .map(|(&fd, what)| match what {
+                What::File(path) => Descriptor {
+                    fd,
+                    path: path.clone(),
+                    socket: false,
+                },
+                What::Socket => Descriptor {
+                    fd,
+                    path: SOCKET.to_owned(),
+                    socket: true,
+                },
             })
             .collect()
     }
 
-    /// The path of a descriptor.
+    /// The path of a descriptor; none where it is a socket or not known.
     #[must_use]
     pub fn path(&self, fd: u32) -> Option<&str> {
-        self.paths.get(&fd).map(String::as_str)
+        match self.open.get(&fd)? {
+            What::File(path) => Some(path),
+            What::Socket => None,
+        }
     }
 
     /// Follows one record, in the order of offsets.
@@ -78,7 +110,7 @@ impl Descriptors {
             // Any descriptor may have been closed meanwhile and its number be another's. Guests keep
             // what they started with, and without it nothing later could be resolved.
             let initial = &self.initial;
-            self.paths.retain(|fd, path| initial.get(fd) == Some(path));
+            self.open.retain(|fd, what| initial.get(fd) == Some(what));
             return;
         }
         if record.outcome != Outcome::Returned || record.result != 0 {
@@ -88,24 +120,29 @@ impl Descriptors {
         let arg = |i: usize| record.args.get(i).map(|&a| a as u32);
         if is(row, "fd_close") {
             if let Some(fd) = arg(0) {
-                self.paths.remove(&fd);
+                self.open.remove(&fd);
             }
         } else if is(row, "fd_renumber") {
             if let (Some(from), Some(to)) = (arg(0), arg(1))
                 && from != to
             {
-                match self.paths.remove(&from) {
-                    Some(path) => self.paths.insert(to, path),
-                    // A descriptor that is no file takes the place of one.
-                    None => self.paths.remove(&to),
+                match self.open.remove(&from) {
+                    Some(what) => self.open.insert(to, what),
+                    // What is not known takes the place of what is.
+                    None => self.open.remove(&to),
                 };
             }
         } else if let Some(opened) = opened_fd(row)
-            && let (Some(dir), Some(fd)) = (arg(0), record.out(opened))
+            && let Some(fd) = record.out(opened)
         {
-            let parent = self.path(dir).unwrap_or("?");
-            let path = resolve(parent, &text::lossless(record.input));
-            self.paths.insert(fd as u32, path);
+            let what = if is_of_path(row) {
+                let parent = arg(0).and_then(|directory| self.path(directory));
+                let path = text::lossless(record.input);
+                What::File(resolve(parent.unwrap_or("?"), &path))
+            } else {
+                What::Socket
+            };
+            self.open.insert(fd as u32, what);
         }
     }
 
@@ -169,12 +206,16 @@ fn is(row: &Function, name: &str) -> bool {
     row.name == name
 }
 
-/// Which output of the function is a new descriptor of a file.
+/// Which output of the function is a new descriptor.
 fn opened_fd(row: &Function) -> Option<usize> {
-    row.position(|k| matches!(k, Kind::Path { .. }))?;
     row.outs
         .iter()
         .position(|&p| row.params[p].kind == Kind::Out(Scalar::Fd))
+}
+
+/// Whether what the function opens is a file; what has no path is a socket.
+fn is_of_path(row: &Function) -> bool {
+    row.position(|k| matches!(k, Kind::Path { .. })).is_some()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::state::{self, StateError};
 
 /// The version of this decoder. It changes where the same records give other rows, or the state
 /// means something else.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The most descriptors that are followed: as many as the runtime lets a guest have open.
 pub const MAX_DESCRIPTORS: usize = 65_536;
@@ -165,8 +165,8 @@ struct Open {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     open: BTreeMap<u32, Open>,
-    /// What the process started with.
-    initial: BTreeMap<u32, String>,
+    /// What the process started with; none for a socket.
+    initial: BTreeMap<u32, Option<String>>,
     /// Whether there may be open descriptors that are not known, which the next segment tells.
     lost: bool,
 }
@@ -176,8 +176,8 @@ impl Files {
     #[must_use]
     pub fn at_start(start: &ProcessStart) -> Files {
         let initial = initial(start);
-        let stream = |path: &String| Open {
-            path: Some(path.clone()),
+        let stream = |path: &Option<String>| Open {
+            path: path.clone(),
             position: Some(0),
             append: Some(false),
             file: None,
@@ -319,7 +319,7 @@ impl Files {
             given.extend(open.file.take());
             open.position = None;
             open.append = None;
-            open.path.is_some() && open.path.as_ref() == initial.get(fd)
+            initial.get(fd) == Some(&open.path)
         });
         given.into_iter().try_for_each(|file| give(Row::File(file)))
     }
@@ -329,13 +329,17 @@ impl Files {
         if !std::mem::take(&mut self.lost) {
             return;
         }
+        let mut known = std::mem::take(&mut self.open);
         let table = table.iter().take(MAX_DESCRIPTORS).map(|d| {
-            let open = Open {
-                path: Some(d.path.clone()),
+            let path = path_of(d);
+            // What was opened since is known better.
+            let open = known.remove(&d.fd).filter(|open| open.path == path);
+            let open = open.unwrap_or(Open {
+                path,
                 position: None,
                 append: None,
                 file: None,
-            };
+            });
             (d.fd, open)
         });
         self.open = table.collect();
@@ -664,9 +668,13 @@ fn is_path(kind: Kind) -> bool {
     matches!(kind, Kind::Path { .. })
 }
 
-fn initial(start: &ProcessStart) -> BTreeMap<u32, String> {
+fn initial(start: &ProcessStart) -> BTreeMap<u32, Option<String>> {
     let table = timecraft_segment::descriptors::Descriptors::at_start(start).table();
-    table.into_iter().map(|d| (d.fd, d.path)).collect()
+    table.iter().map(|d| (d.fd, path_of(d))).collect()
+}
+
+fn path_of(descriptor: &Descriptor) -> Option<String> {
+    (!descriptor.socket).then(|| descriptor.path.clone())
 }
 
 fn errno(record: &Record<'_>) -> Option<u64> {

@@ -1,9 +1,10 @@
 //! Decoders: the records of a process in, rows out.
 //!
-//! A decoder is one file here and one type, a state machine that is fed the records of one process in
-//! the order of their offsets and gives rows as it goes. [`files::Files`] is the first: it follows
-//! descriptors and gives what was done with files. All decoders keep to these rules, so that a query,
-//! an ingestion run and a tool can drive them in the same way:
+//! A decoder is one module here and one type, a state machine that is fed the records of one process in
+//! the order of their offsets and gives rows as it goes. [`files::Files`] follows descriptors and gives
+//! what was done with files; [`connections::Connections`] follows sockets and gives what went over
+//! them, with [`dns`] and [`tls`] to read what is said in the clear. All decoders keep to these rules,
+//! so that a query, an ingestion run and a tool can drive them in the same way:
 //!
 //! - *Any split is the same.* Rows depend on the records alone, not on how many are handed over at once.
 //! - *The state is a value.* It can be cloned, saved as versioned JSON and restored ([`state`]), and
@@ -40,5 +41,9 @@
 //!
 //! This crate knows the raw log (`timecraft-segment`) and nothing else: no Arrow, no files, no clock.
 
+mod bytes;
+pub mod connections;
+pub mod dns;
 pub mod files;
 pub mod state;
+pub mod tls;

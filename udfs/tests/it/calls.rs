@@ -8,8 +8,8 @@ pub fn id(name: &str) -> FunctionId {
 }
 
 /// Where the guest has its numbers, and where its bytes.
-const OUT: u64 = 0x1000;
-const BUFFER: u64 = 0x2000;
+pub const OUT: u64 = 0x1000;
+pub const BUFFER: u64 = 0x2000;
 
 /// A call, to be recorded.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ pub struct Call {
     pub writes: Vec<(u64, Vec<u8>)>,
     pub outcome: Outcome,
     pub result: u64,
+    pub note: Option<String>,
 }
 
 impl Call {
@@ -34,6 +35,7 @@ impl Call {
             writes: Vec::new(),
             outcome: Outcome::Returned,
             result: 0,
+            note: None,
         }
     }
 
@@ -60,9 +62,22 @@ impl Call {
         self
     }
 
+    pub fn noted(mut self, note: impl std::fmt::Display) -> Call {
+        self.note = Some(note.to_string());
+        self
+    }
+
     pub fn takes(mut self, consumed: usize) -> Call {
         self.consumed = Some(consumed);
         self
+    }
+}
+
+/// An event that says that calls could not be recorded.
+pub fn gap() -> Call {
+    Call {
+        function: FunctionId::GAP,
+        ..Call::new("sched_yield", &[])
     }
 }
 
@@ -96,7 +111,7 @@ pub fn renumber(from: u32, to: u32) -> Call {
     Call::new("fd_renumber", &[from.into(), to.into()])
 }
 
-fn vectors(lengths: &[usize]) -> Vec<u8> {
+pub fn vectors(lengths: &[usize]) -> Vec<u8> {
     let vector = |n: &usize| [BUFFER as u32, *n as u32].map(u32::to_le_bytes).concat();
     lengths.iter().flat_map(vector).collect()
 }
@@ -197,7 +212,7 @@ pub fn record(calls: &[Call]) -> Calls {
             input: &call.input,
             consumed: call.consumed.unwrap_or(call.input.len()),
             writes: &writes,
-            note: None,
+            note: call.note.as_deref(),
         });
     }
     all

@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 
+use timecraft_segment::descriptors::Descriptors;
 use timecraft_segment::testing::process_start;
-use timecraft_segment::{FunctionId, Outcome, Record};
+use timecraft_segment::{Outcome, ProcessStart, Record};
 use timecraft_udfs::files::{self, Files, MAX_DESCRIPTORS, Row};
 use timecraft_udfs::state::StateError;
 
 use crate::calls::*;
+use crate::socket_calls::{TCP, open_socket, tcp};
 
 /// A row as a line.
 pub fn line(record: &Record<'_>, row: &Row<'_>) -> String {
@@ -229,12 +231,33 @@ fn a_socket_is_no_file() {
     assert_eq!(rows(&calls), [""; 0]);
 }
 
-/// An event that says that calls could not be recorded.
-fn gap() -> Call {
-    Call {
-        function: FunctionId::GAP,
-        ..Call::new("sched_yield", &[])
-    }
+#[test]
+fn a_socket_that_the_guest_starts_with_or_a_segment_names_is_no_file() {
+    let socket = timecraft_segment::socket::Preopened {
+        fd: 7,
+        listening: false,
+        ends: tcp("127.0.0.1:1", "127.0.0.1:2"),
+    };
+    let start = ProcessStart {
+        sockets: vec![socket],
+        ..process_start()
+    };
+    let calls = record(&[
+        read(7, &[b"hello"]),
+        open_socket(TCP, 8),
+        read(8, &[b"hello"]),
+    ]);
+    let records = records(&calls);
+    assert_eq!(follow(&mut Files::at_start(&start), &records), [""; 0]);
+
+    let mut table = Descriptors::at_start(&start);
+    records.iter().for_each(|record| table.apply(record));
+    let later = record(&[write(7, b"a", 1), write(8, b"b", 1)]);
+    let mut files = Files::at_segment(&start, &table.table());
+    assert_eq!(
+        follow(&mut files, &later.iter().collect::<Vec<_>>()),
+        [""; 0]
+    );
 }
 
 #[test]
@@ -266,6 +289,25 @@ fn after_missing_records_only_what_is_sure_is_said() {
     );
 }
 
+/// A file that was opened after the gap and before the segment ended was forgotten.
+#[test]
+fn a_segment_takes_nothing_from_what_was_opened_since() {
+    let calls = record(&[gap(), open(3, "f", 0, 0, 4), write(4, b"a", 1), close(4)]);
+    let records = records(&calls);
+    let mut files = Files::at_start(&process_start());
+    let mut table = Descriptors::at_start(&process_start());
+    follow(&mut files, &records[..2]);
+    records[..2].iter().for_each(|record| table.apply(record));
+    files.found(&table.table());
+    assert_eq!(
+        follow(&mut files, &records[2..]),
+        [
+            "3 Write 4 /data/f Some(0) 1 a",
+            "4 file 2..4 4 /data/f RDWR 20..Some(40) 0/0 1/1 None",
+        ]
+    );
+}
+
 #[test]
 fn a_segment_says_what_missing_records_hid() {
     let calls = record(&[
@@ -278,6 +320,7 @@ fn a_segment_says_what_missing_records_hid() {
     let table = [timecraft_segment::descriptors::Descriptor {
         fd: 4,
         path: "/data/f".to_owned(),
+        socket: false,
     }];
     let mut files = Files::at_start(&process_start());
     let mut lost = Vec::new();
@@ -348,7 +391,7 @@ fn state_of_another_version_is_refused() {
             known: files::VERSION
         })
     ));
-    for broken in ["", "{}", r#"{"version":1}"#, &saved[..saved.len() - 1]] {
+    for broken in ["", "{}", r#"{"version":2}"#, &saved[..saved.len() - 1]] {
         assert!(matches!(
             Files::restore(broken.as_bytes()),
             Err(StateError::Malformed(_))

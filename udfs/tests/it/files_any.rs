@@ -8,6 +8,7 @@ use timecraft_udfs::files::{self, Files, Row};
 
 use crate::calls::*;
 use crate::files::{follow, line};
+use crate::socket_calls;
 
 fn fd() -> impl Strategy<Value = u32> {
     0..9_u32
@@ -36,6 +37,7 @@ fn sensible() -> impl Strategy<Value = Call> {
         1 => (fd(), path(), fd(), path()).prop_map(|(f, o, t, n)| rename(f, &o, t, &n)),
         1 => (path(), fd(), path()).prop_map(|(t, d, p)| symlink(&t, d, &p)),
         1 => fd().prop_map(|fd| Call::new("fd_sync", &[fd.into()])),
+        1 => fd().prop_map(|fd| socket_calls::open_socket(socket_calls::TCP, fd)),
     ];
     let end = prop_oneof![
         8 => Just((Outcome::Returned, 0)),
@@ -52,7 +54,7 @@ fn sensible() -> impl Strategy<Value = Call> {
 /// Anything that can stand in a log, and more.
 fn senseless() -> impl Strategy<Value = Call> {
     let function = prop_oneof![
-        20 => 0..60_u16,
+        20 => 0..70_u16,
         1 => prop::sample::select(vec![FunctionId::START.0, FunctionId::GAP.0, u16::MAX]),
     ];
     let args = prop::collection::vec(prop_oneof![0..9_u64, any::<u64>()], 0..10);
@@ -68,6 +70,7 @@ fn senseless() -> impl Strategy<Value = Call> {
             writes,
             outcome,
             result,
+            note: None,
         },
     )
 }
@@ -180,7 +183,11 @@ fn every_function_that_matters_is_in_the_table() {
         .map(|row| files::meaning(row.id))
         .collect();
     let count = |of: fn(&files::Meaning) -> bool| meanings.iter().filter(|m| of(m)).count();
-    assert_eq!(count(|m| m.follows), 4, "open, accept, close, renumber");
+    assert_eq!(
+        count(|m| m.follows),
+        6,
+        "open, two accept, open a socket, close, renumber"
+    );
     assert_eq!(count(|m| m.opens), 1);
     assert_eq!(count(|m| m.transfers), 4);
     assert_eq!(count(|m| m.moves), 5);

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod connections;
 mod files;
 mod files_any;
+mod socket_calls;

@@ -1,0 +1,121 @@
+//! Calls that say how a connection stands: connecting, asking how that ended, ending a direction.
+
+use timecraft_segment::Record;
+use timecraft_segment::denial::Denial;
+use timecraft_segment::socket::{self, Ends};
+
+use super::Connections;
+use super::connection::{Role, errno};
+use super::event::{Action, Direction};
+use super::facts::Step;
+use super::sockets::{new_flow, returned};
+
+impl Connections {
+    pub(super) fn connect(&mut self, record: &Record<'_>, fd: u32) {
+        let ends = record.note.and_then(Ends::parse);
+        let denied = record.note.and_then(Denial::parse).is_some();
+        let result = returned(record);
+        let named = ends.as_ref().and_then(|ends| ends.peer.clone());
+        let peer = named.or_else(|| socket::passed(record));
+        let Some(socket) = self.sockets.get_mut(&fd) else {
+            return;
+        };
+        let goes_on = socket.connected.as_ref().is_some_and(|flow| {
+            let connection = &flow.connection;
+            let stands = connection.is_pending() || connection.is_established();
+            let same = peer.is_none() || connection.peer == peer;
+            stands && (same || !socket.is_datagram())
+        });
+        // Of these nothing comes: the descriptor is none, or the call is about an earlier one.
+        let nothing = matches!(
+            result,
+            Some(errno::EBADF | errno::ENOTSOCK | errno::EISCONN | errno::EALREADY)
+        );
+        if !goes_on && !nothing {
+            let before = socket.connected.take();
+            let mut flow = new_flow(socket, fd, record, Role::Client);
+            flow.connection.peer.clone_from(&peer);
+            flow.connection.server_name = self.names.of(peer.as_ref());
+            socket.connected = Some(Box::new(flow));
+            if let Some(before) = before {
+                self.give_flow(*before, Some(record.start.0));
+            }
+        }
+        if let Some(socket) = self.sockets.get_mut(&fd) {
+            if let Some(ends) = &ends {
+                socket.learn(ends);
+            }
+            if let Some(flow) = socket.connected.as_deref_mut() {
+                match result {
+                    Some(0 | errno::EISCONN) => flow.connection.establish(),
+                    Some(_) if denied => {
+                        flow.connection.deny();
+                        result.into_iter().for_each(|e| flow.connection.fail(e));
+                    }
+                    Some(error) => flow.connection.fail(error),
+                    None => {}
+                }
+            }
+        }
+        self.call_on(record, Action::Connect, fd);
+    }
+
+    pub(super) fn shut_down(&mut self, record: &Record<'_>, fd: u32) {
+        /// The bit of `sdflags` that ends what the guest sends. That it will not receive any more is
+        /// nothing that the peer sees.
+        const WRITE: u64 = 2;
+        let how = record.args.get(1).copied().unwrap_or(0);
+        if returned(record) == Some(0)
+            && how & WRITE != 0
+            && let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(None))
+        {
+            flow.connection.end(Direction::Sent);
+        }
+        self.call_on(record, Action::Shutdown, fd);
+    }
+
+    /// The option that says how a connection in progress ended.
+    pub(super) fn option(&mut self, record: &Record<'_>, fd: u32) {
+        /// `SOL_SOCKET` and `SO_ERROR` in WasmEdge's numbers.
+        const ERROR: [u64; 2] = [0, 2];
+        if returned(record) == Some(0)
+            && let [_, level, name, pointer, ..] = *record.args
+            && [level, name] == ERROR
+            && let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(None))
+            && let Some(value) = record.writes().find(|write| write.address == pointer)
+            && let Some(value) = value.bytes.as_slice().first_chunk::<4>()
+        {
+            match u32::from_le_bytes(*value) {
+                // Guests ask once poll_oneoff says that it is decided.
+                0 => flow.connection.establish(),
+                error => flow.connection.fail(error.into()),
+            }
+        }
+        self.call_on(record, Action::GetOption, fd);
+    }
+
+    /// The guest asks for an address, which may be all that is known of it.
+    pub(super) fn address(&mut self, record: &Record<'_>, fd: u32, step: Step) {
+        let address = socket::returned(record).filter(|_| returned(record) == Some(0));
+        if let Some(address) = address
+            && let Some(socket) = self.sockets.get_mut(&fd)
+        {
+            if step == Step::LocalAddress {
+                socket.local = Some(address.clone());
+            }
+            if let Some(flow) = socket.flow(None) {
+                if step == Step::PeerAddress {
+                    flow.connection.establish();
+                    flow.connection.peer.get_or_insert(address);
+                } else {
+                    flow.connection.local = Some(address);
+                }
+            }
+        }
+        let action = match step {
+            Step::LocalAddress => Action::LocalAddress,
+            _ => Action::PeerAddress,
+        };
+        self.call_on(record, action, fd);
+    }
+}

@@ -1,0 +1,244 @@
+//! Calls that move bytes: which connection they are of, and what is seen in them.
+
+use std::borrow::Cow;
+
+use timecraft_segment::denial::Denial;
+use timecraft_segment::socket::{self, Address, TlsNote, Transport};
+use timecraft_segment::{Outcome, Record, describe};
+
+use super::connection::Role;
+use super::event::{Action, Call, Data, Direction, Event, Oddity, Tls};
+use super::sockets::{call, new_flow, returned, warn};
+use super::streams::{Place, Protocol};
+use super::{Connections, names, payload};
+use crate::dns::{self, Parsed};
+
+impl Connections {
+    /// Bytes go, or do not.
+    pub(super) fn transfer(&mut self, record: &Record<'_>, fd: u32, direction: Direction) {
+        let size = moved(record, direction);
+        let (peeks, truncated) = match direction {
+            Direction::Received => receive_flags(record),
+            Direction::Sent => (false, false),
+        };
+        let action = match direction {
+            Direction::Sent => Action::Send,
+            Direction::Received if peeks => Action::Peek,
+            Direction::Received => Action::Receive,
+        };
+        let denied = record.note.and_then(Denial::parse).is_some();
+        let peer = match direction {
+            Direction::Sent => socket::passed(record),
+            Direction::Received if size.is_some() => socket::returned(record),
+            Direction::Received => None,
+        };
+        let Some(socket) = self.sockets.get_mut(&fd) else {
+            return;
+        };
+        let peer = peer.map(|peer| socket.with_port(peer));
+        if let (None, Some(peer)) = (socket.transport, &peer) {
+            // Only datagrams have addresses of their own.
+            socket.transport = Some(match peer {
+                Address::Ip(_) => Transport::Udp,
+                Address::Unix(_) => Transport::UnixDatagram,
+            });
+        }
+        let counts = size.is_some() && !peeks;
+        if (counts || denied) && socket.flow(peer.as_ref()).is_none() {
+            self.make_room();
+            self.begin(fd, record, peer.clone(), direction);
+        }
+        let Some(socket) = self.sockets.get_mut(&fd) else {
+            return;
+        };
+        let mut call = Call {
+            transport: socket.transport,
+            local: socket.local.clone(),
+            peer: peer.clone(),
+            size,
+            ..call(record, action, fd)
+        };
+        let is_datagram = socket.is_datagram();
+        let Some(flow) = socket.flow(peer.as_ref()) else {
+            return self.out.push(Event::Call(call));
+        };
+        let connection = &mut flow.connection;
+        connection.end_offset = record.offset.0;
+        call.connection = Some(connection.id);
+        call.local.clone_from(&connection.local);
+        call.peer.clone_from(&connection.peer);
+        self.out.push(Event::Call(call));
+        if denied {
+            connection.deny();
+        }
+        match (returned(record), size) {
+            (_, Some(0)) if !is_datagram && direction == Direction::Sent => {}
+            (_, Some(0)) if !is_datagram && !peeks && has_room(record) => connection.end(direction),
+            (_, Some(size)) if !peeks && (size > 0 || is_datagram) => {
+                let position = connection.count(direction, size);
+                self.out.push(Event::Data(Data {
+                    connection: connection.id,
+                    fd,
+                    direction,
+                    position,
+                    size,
+                    transport: connection.transport,
+                    local: connection.local.clone(),
+                    peer: connection.peer.clone(),
+                }));
+                if truncated && is_datagram {
+                    warn(connection, Oddity::DatagramTruncated, "", &mut self.out);
+                }
+                self.look(record, fd, peer.as_ref(), direction, size);
+            }
+            (Some(error), _) if error != 0 => connection.fail(error),
+            _ => {}
+        }
+    }
+
+    /// A connection that bytes make known: to or from a peer, or one whose beginning is not in the log.
+    fn begin(&mut self, fd: u32, record: &Record<'_>, peer: Option<Address>, way: Direction) {
+        let role = match way {
+            Direction::Sent => Role::Client,
+            Direction::Received => Role::Server,
+        };
+        let Some(socket) = self.sockets.get_mut(&fd) else {
+            return;
+        };
+        let mut flow = new_flow(socket, fd, record, role);
+        if socket.midstream {
+            flow.connection.begin_midstream();
+        }
+        if role == Role::Client {
+            flow.connection.server_name = self.names.of(peer.as_ref());
+        }
+        flow.connection.peer.clone_from(&peer);
+        match peer {
+            Some(peer) if socket.is_datagram() => {
+                socket.peers.insert(peer, flow);
+                self.peers += 1;
+            }
+            _ => {
+                if let Some(before) = socket.connected.replace(Box::new(flow)) {
+                    self.give_flow(*before, None);
+                }
+            }
+        }
+    }
+
+    /// Looks at the bytes of a transfer, where they are there.
+    fn look(
+        &mut self,
+        record: &Record<'_>,
+        fd: u32,
+        peer: Option<&Address>,
+        direction: Direction,
+        size: u64,
+    ) {
+        let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(peer)) else {
+            return;
+        };
+        let connection = &mut flow.connection;
+        let is_dns = connection.is_datagram() && names::is_server(connection.peer.as_ref());
+        if !is_dns && (connection.is_datagram() || !flow.streams.wants(direction)) {
+            return;
+        }
+        let bytes: Cow<'_, [u8]> = payload(record, size);
+        if bytes.len() as u64 != size {
+            return flow.streams.give_up(&mut self.budget);
+        }
+        if is_dns {
+            connection.protocol = Some(Protocol::Dns);
+            let (names, out) = (&mut self.names, &mut self.out);
+            match (dns::parse(&bytes), direction) {
+                (Parsed::Addresses(message), Direction::Sent) => {
+                    names.ask(message, connection.id, record, out);
+                }
+                (Parsed::Addresses(message), Direction::Received) => {
+                    names.answer(message, connection.id, record, out);
+                }
+                (Parsed::Other, _) => {}
+                (Parsed::Malformed, way) => {
+                    warn(connection, Oddity::DnsMalformed, way.name(), out);
+                }
+            }
+            return;
+        }
+        let place = Place {
+            connection: connection.id,
+            offset: record.offset.0,
+            time_ns: record.start.0,
+        };
+        let found = flow
+            .streams
+            .push(direction, &bytes, place, &mut self.budget);
+        if let Some(protocol) = found.protocol {
+            connection.protocol.get_or_insert(protocol);
+        }
+        if found.server_name.is_some() {
+            connection.server_name = found.server_name;
+        }
+        if let Some((oddity, detail)) = found.oddity {
+            warn(connection, oddity, detail, &mut self.out);
+        }
+        self.out.extend(found.tls.map(Event::Tls));
+    }
+
+    /// What became of the TLS that the host does.
+    pub(super) fn tls_note(&mut self, record: &Record<'_>, fd: u32) {
+        let Some(note) = record.note.and_then(TlsNote::parse) else {
+            return;
+        };
+        let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(None)) else {
+            return;
+        };
+        flow.connection.server_name = Some(note.server_name.clone());
+        self.out.push(Event::Tls(Tls {
+            connection: flow.connection.id,
+            offset: record.offset.0,
+            time_ns: record.start.0,
+            offloaded: true,
+            version: note.version,
+            cipher: note.cipher,
+            alpn: note.alpn,
+            server_name: Some(note.server_name),
+            certificate: note.certificate,
+            ja4: None,
+            error: note.error,
+        }));
+    }
+}
+
+/// How many bytes a call moved; none where it failed or is not known to have moved any.
+fn moved(record: &Record<'_>, direction: Direction) -> Option<u64> {
+    if returned(record) == Some(0) {
+        return describe::bytes(record);
+    }
+    // The host says how much it took before the guest was interrupted.
+    let interrupted = record.outcome == Outcome::Interrupted && direction == Direction::Sent;
+    let taken = describe::sent(record).filter(|_| interrupted);
+    taken.map(|bytes| bytes.len() as u64).filter(|&n| n > 0)
+}
+
+/// Whether the guest gave room for something to receive; where that is not known it is taken to have.
+fn has_room(record: &Record<'_>) -> bool {
+    let lengths = record.input.chunks_exact(describe::IOVEC);
+    let count = record.args.get(2).map_or(0, |&n| n as usize);
+    let vectors = count.min(describe::MAX_IOVECS);
+    count > 0 && (record.input.is_empty() || lengths.take(vectors).any(|v| v[4..8] != [0; 4]))
+}
+
+/// The flags of a receive, and what the host said of what was received.
+fn receive_flags(record: &Record<'_>) -> (bool, bool) {
+    let named = |name: &str| {
+        let params = record.row()?.params;
+        params.iter().position(|p| p.name == name)
+    };
+    let flags = named("ri_flags").or_else(|| named("flags"));
+    let flags = flags.and_then(|at| record.args.get(at).copied());
+    let truncated = record.row().and_then(|row| {
+        let is = |&p: &usize| matches!(row.params[p].name, "ro_flags" | "oflags");
+        record.out(row.outs.iter().position(is)?)
+    });
+    (flags.unwrap_or(0) & 1 != 0, truncated.unwrap_or(0) & 1 != 0)
+}
