@@ -2,7 +2,7 @@
 //!
 //! A [`Session`] is a DataFusion session whose catalog `timecraft` holds one table for each way to
 //! look at the raw log: in the schema `public` what guests did, and in `system` what happened to the
-//! logs themselves. Each is a file in `tables`, and says three things: its columns, how its rows can be read apart, and how to
+//! logs themselves; `zeek` holds views with the columns of Zeek's logs. Each is a file in `tables`, and says three things: its columns, how its rows can be read apart, and how to
 //! make them. All else is common to them and lives in `scan`: filters are kept by the scan, where
 //! they drop processes and batches of records by what these say of themselves, and then rows, before
 //! anything expensive is made of them. A statement reads every process at one moment (`pin`).
@@ -29,6 +29,7 @@ mod pin;
 mod scan;
 mod session;
 mod tables;
+mod views;
 
 pub use damage::{DamageMet, OnDamage};
 pub use error::{Error, ReadError, Result};

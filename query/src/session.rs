@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::pin::Pins;
 use crate::scan::provider::LogTable;
 use crate::tables::{self, PUBLIC};
+use crate::views;
 
 /// The memory that queries may take together where nothing else is said: 1 GiB.
 pub const DEFAULT_MEMORY_LIMIT: usize = 1 << 30;
@@ -98,7 +99,9 @@ impl Session {
             }
             catalog.register_schema(name, Arc::new(schema))?;
         }
-        context.register_catalog(CATALOG, Arc::new(catalog));
+        let catalog: Arc<dyn CatalogProvider> = Arc::new(catalog);
+        context.register_catalog(CATALOG, Arc::clone(&catalog));
+        views::register(&context, catalog.as_ref())?;
         let met = Arc::clone(pins.met());
         Ok(Session { context, met })
     }

@@ -250,6 +250,8 @@ impl PruningStatistics for Chunks<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
         match (self.name)(&column.name) {
             "process_id" => self.same_text(&self.process_id),
+            // A connection is named by a record that is not after any of its rows.
+            "connection" => self.longs(|_| 0),
             "record_offset" => self.longs(|c| c.summary().first_offset.0),
             "elapsed_ns" => self.longs(|c| c.summary().first_time.0),
             "time" => self.moments(|c| c.summary().first_time),
@@ -262,7 +264,9 @@ impl PruningStatistics for Chunks<'_> {
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
         match (self.name)(&column.name) {
             "process_id" => self.same_text(&self.process_id),
-            "record_offset" => self.longs(|c| c.summary().end_offset().0.saturating_sub(1)),
+            "connection" | "record_offset" => {
+                self.longs(|c| c.summary().end_offset().0.saturating_sub(1))
+            }
             "elapsed_ns" => self.longs(|c| c.summary().last_time.0),
             "time" => self.moments(|c| c.summary().last_time),
             "fd" => self.fds(|range| range.1),

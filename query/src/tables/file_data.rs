@@ -10,17 +10,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringViewArray, StringViewBuilder,
+    ArrayRef, BinaryBuilder, Int32Array, Int64Array, StringViewArray, StringViewBuilder,
 };
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 use datafusion::common::internal_err;
-use timecraft_segment::snapshot::{Chunk, Snapshot};
+use timecraft_segment::snapshot::Snapshot;
 use timecraft_segment::{Calls, ElapsedNs, Projection};
 use timecraft_udfs::files::{Direction, Row, Transfer, payload};
 
 use super::call_columns::{longs, shared};
 use super::follow::{self, Follow, Wants};
+use super::late::{Late, LateRows};
 use crate::scan::output::{Output, Step};
 use crate::scan::pruning::{Chunks, long, micros, times};
 use crate::scan::work::Item;
@@ -122,13 +122,13 @@ impl Table for FileData {
             if let Some((calls, columns)) = read
                 && !rows.rows.is_empty()
             {
-                let chunk = Transfers {
+                let late = Late {
                     process,
                     chunk: &process.chunks()[at],
-                    rows,
+                    rows: Transfers { process, rows },
                     calls: columns.has(Projection::PAYLOAD).then_some(calls),
                 };
-                chunk.hand_out(&follow, scan, out)?;
+                late.hand_out(scan, out)?;
             }
         }
         Ok(())
@@ -184,86 +184,25 @@ impl Rows {
     }
 }
 
-/// The reads and writes of a chunk, and its records where their payloads were read.
+/// The reads and writes of a chunk.
 struct Transfers<'a> {
     process: &'a Snapshot,
-    chunk: &'a Chunk,
     rows: Rows,
-    calls: Option<Arc<Calls>>,
 }
 
-impl Transfers<'_> {
-    /// Hands out what passes, in stages: bytes are read only for rows that passed all else.
-    fn hand_out(mut self, follow: &Follow<'_>, scan: &Scan, out: &mut Output<'_>) -> Step {
-        let mut passed: Vec<usize> = (0..self.rows.rows.len()).collect();
-        for stage in out.stages().iter() {
-            if !self.need(&stage.columns, follow)? {
-                return Ok(());
-            }
-            let mut next = Vec::with_capacity(passed.len());
-            let mut rest = passed.as_slice();
-            while !rest.is_empty() {
-                let window = self.window(rest, scan.batch_size, &stage.columns);
-                rest = &rest[window.len()..];
-                let batch = self.batch(&stage.columns, &stage.schema, window)?;
-                match stage.mask(&batch)? {
-                    None => next.extend_from_slice(window),
-                    Some(mask) => next.extend(mask.values().set_indices().map(|at| window[at])),
-                }
-                out.check()?;
-            }
-            passed = next;
-            if passed.is_empty() {
-                return Ok(());
-            }
-        }
-        if !self.need(&scan.projection, follow)? {
-            return Ok(());
-        }
-        let mut rest = passed.as_slice();
-        while !rest.is_empty() {
-            let window = self.window(rest, out.batch_rows(), &scan.projection);
-            rest = &rest[window.len()..];
-            out.send(self.batch(&scan.projection, &scan.output, window)?)?;
-        }
-        Ok(())
+impl LateRows for Transfers<'_> {
+    const PAYLOAD: usize = PAYLOAD;
+
+    fn count(&self) -> usize {
+        self.rows.rows.len()
     }
 
-    /// Reads the payloads, where these columns need them and they are not there yet. False where they
-    /// are damaged and to be skipped.
-    fn need(&mut self, columns: &[usize], follow: &Follow<'_>) -> Step<bool> {
-        if columns.contains(&PAYLOAD) && self.calls.is_none() {
-            self.calls = follow.read(self.chunk, Projection::ALL)?;
-            return Ok(self.calls.is_some());
-        }
-        Ok(true)
+    fn size(&self, row: usize) -> u64 {
+        self.rows.rows[row].size
     }
 
-    /// The first of these rows: at most so many, and of a bounded size where bytes are made.
-    fn window<'r>(&self, rows: &'r [usize], most: usize, columns: &[usize]) -> &'r [usize] {
-        const BYTES: u64 = 1 << 20;
-        let mut bytes = 0;
-        let fits = |row: &&usize| {
-            let fits = bytes < BYTES || !columns.contains(&PAYLOAD);
-            bytes += self.rows.rows[**row].size;
-            fits
-        };
-        let fitting = rows.iter().take(most).take_while(fits).count();
-        &rows[..fitting.max(1)]
-    }
-
-    fn batch(&self, columns: &[usize], schema: &SchemaRef, rows: &[usize]) -> Step<RecordBatch> {
-        let places: Vec<&Place> = rows.iter().map(|&row| &self.rows.rows[row]).collect();
-        let arrays = columns
-            .iter()
-            .map(|&column| self.column(column, &places))
-            .collect::<Step<_>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options);
-        Ok(batch?)
-    }
-
-    fn column(&self, column: usize, rows: &[&Place]) -> Step<ArrayRef> {
+    fn column(&self, column: usize, rows: &[usize], calls: Option<&Calls>) -> Step<ArrayRef> {
+        let rows: Vec<&Place> = rows.iter().map(|&row| &self.rows.rows[row]).collect();
         let start = self.process.start().start_time;
         Ok(match column {
             PROCESS_ID => {
@@ -296,10 +235,10 @@ impl Transfers<'_> {
                     .collect::<Int64Array>(),
             ),
             SIZE => longs(rows.iter().map(|row| long(row.size))),
-            PAYLOAD => match &self.calls {
+            PAYLOAD => match calls {
                 Some(calls) => {
                     let mut bytes = BinaryBuilder::new();
-                    for row in rows {
+                    for row in &rows {
                         let record = calls.get(row.at);
                         let content = record.map(|record| payload(&record, row.size));
                         bytes.append_value(content.unwrap_or_default());

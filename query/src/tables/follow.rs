@@ -28,7 +28,7 @@ pub(super) struct Wants {
 }
 
 /// What decoding needs of a chunk where it needs no payload.
-const COLUMNS: Projection = Projection::STARTS
+pub(super) const COLUMNS: Projection = Projection::STARTS
     .and(Projection::RESULTS)
     .and(Projection::ARGS)
     .and(Projection::OUTS);
@@ -222,7 +222,7 @@ impl<'a> Follow<'a> {
     }
 
     /// None where the chunk is damaged and that is to be skipped.
-    pub(super) fn read(&self, chunk: &Chunk, columns: Projection) -> Step<Option<Arc<Calls>>> {
+    fn read(&self, chunk: &Chunk, columns: Projection) -> Step<Option<Arc<Calls>>> {
         let calls = self.scan.pin.read(self.process, chunk, columns)?;
         if calls.is_some() {
             self.metrics.count_bytes(chunk, columns);
@@ -269,7 +269,7 @@ impl<'a> Follow<'a> {
 }
 
 /// Whether the first chunk that is there of a segment is the first that was written of it.
-fn begins_segment(process: &Snapshot, chunk: &Chunk) -> bool {
+pub(super) fn begins_segment(process: &Snapshot, chunk: &Chunk) -> bool {
     let first = chunk.summary().first_offset;
     let damage = process.damage();
     let Some(gap) = damage.iter().find(|d| d.after == Some(first)) else {

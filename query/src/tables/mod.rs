@@ -1,6 +1,7 @@
 //! The tables, one a file.
 
 mod call_columns;
+mod connections;
 mod damage;
 mod denials;
 mod file_data;
@@ -9,11 +10,17 @@ mod files;
 mod follow;
 mod gaps;
 mod host_calls;
+mod late;
 mod lines;
 mod log_lines;
 mod modules;
+mod name_lookups;
 mod processes;
 mod segments;
+mod socket_data;
+mod sockets;
+mod tls_sessions;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -85,6 +92,11 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Arc<dyn Table>>)> {
         Arc::new(files::Files),
         Arc::new(file_operations::FileOperations),
         Arc::new(file_data::FileData),
+        Arc::new(connections::Connections),
+        Arc::new(socket_data::SocketData),
+        Arc::new(name_lookups::NameLookups),
+        Arc::new(tls_sessions::TlsSessions),
+        Arc::new(warnings::Warnings),
         Arc::new(denials::Denials),
         Arc::new(log_lines::LogLines),
     ];

@@ -35,6 +35,8 @@ pub fn small_batches() -> LogOptions {
 
 pub struct Guest {
     log: Recorder,
+    /// The note of the next call.
+    note: String,
 }
 
 /// Where the guest has its numbers.
@@ -53,6 +55,7 @@ impl Guest {
         registry.create().unwrap();
         Guest {
             log: Recorder::create(registry, start, options).unwrap(),
+            note: String::new(),
         }
     }
 
@@ -70,7 +73,16 @@ impl Guest {
         for (address, bytes) in outs {
             self.log.write(*address, bytes);
         }
+        let note = std::mem::take(&mut self.note);
+        if !note.is_empty() {
+            self.log.note(&note);
+        }
         self.log.finish(Outcome::Returned, result).unwrap();
+    }
+
+    /// Gives the next call a note.
+    pub fn note(&mut self, note: &str) {
+        self.note = note.to_owned();
     }
 
     pub fn clock(&mut self) {

@@ -11,6 +11,7 @@ mod point;
 mod pruning;
 mod recordings;
 mod slt;
+mod socket_recordings;
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;

@@ -14,6 +14,7 @@ use timecraft_segment::Registry;
 use crate::file_recordings::FileRecordings;
 use crate::recordings::Recordings;
 use crate::session;
+use crate::socket_recordings::SocketRecordings;
 
 struct Database {
     session: Session,
@@ -108,6 +109,22 @@ async fn files() {
         "file_data.slt",
         "denials.slt",
         "system.slt",
+    ] {
+        run(file, &recordings.registry).await;
+    }
+    drop(recordings.live);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets() {
+    let recordings = SocketRecordings::new();
+    for file in [
+        "connections.slt",
+        "socket_data.slt",
+        "name_lookups.slt",
+        "tls_sessions.slt",
+        "warnings.slt",
+        "zeek.slt",
     ] {
         run(file, &recordings.registry).await;
     }

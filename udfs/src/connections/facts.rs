@@ -112,15 +112,6 @@ pub fn matters(id: FunctionId) -> Matters {
     }
 }
 
-/// The functions that can give a [`Data`](super::Data), each with whether it sends.
-pub fn transfers() -> impl Iterator<Item = (FunctionId, super::Direction)> {
-    function::functions().filter_map(|row| match step(row.id)? {
-        Step::Send | Step::Write => Some((row.id, super::Direction::Sent)),
-        Step::Receive | Step::Read => Some((row.id, super::Direction::Received)),
-        _ => None,
-    })
-}
-
 /// What of a record's payload is wanted, from what is known of it without: its function, how it
 /// ended, what it returned, and how many bytes it says that it moved.
 #[must_use]

@@ -57,7 +57,7 @@ use timecraft_segment::{Ended, FunctionId, ProcessEnd, ProcessStart, Record};
 
 pub use connection::{Connection, Role, State};
 pub use event::{Action, Call, Data, Direction, Event, Lookup, Oddity, Source, Tls, Warning};
-pub use facts::{Matters, Payload, matters, payload as payload_wanted, transfers};
+pub use facts::{Matters, Payload, matters, payload as payload_wanted};
 pub use streams::Protocol;
 
 pub use crate::files::payload;
