@@ -39,7 +39,17 @@ pub(crate) fn grants(directories: &[Directory], network: &Network) -> Vec<String
     let listen = network.listen.iter().map(|at| format!("--listen {at}"));
     let dial = network.dial.iter().map(|to| format!("--dial {to}"));
     let rules = network.rules.flags();
-    directories.chain(listen).chain(dial).chain(rules).collect()
+    let trusted = network
+        .trust
+        .files()
+        .iter()
+        .map(|file| format!("--tls-ca {}", path(file)));
+    directories
+        .chain(listen)
+        .chain(dial)
+        .chain(rules)
+        .chain(trusted)
+        .collect()
 }
 
 /// The directory as the flag that granted it.

@@ -105,6 +105,9 @@ fn a_page_is_got_in_the_clear_and_by_tls() {
         // A cell of tsv that has quotes doubles them.
         assert!(note.replace("\"\"", "\"").contains(part), "{note}");
     }
+    let grants = dir
+        .query("select 'given ' || array_to_string(grants, ' ') from processes where name = 'tls'");
+    assert_eq!(grants, [["given --tls-ca ca.pem"]]);
     // The request as it was written, and no more: TLS is not in it.
     let request = dir.query(&format!(
         "select max(bytes) {of} and function in ('fd_write', 'sock_send') and fd > 2"

@@ -3,7 +3,7 @@
 //! Outbound is open but for the addresses of the link and the host's Unix sockets; `--allow-net` closes
 //! it but for what it names, `--deny-net` wins over that, and `--restrict` closes what nothing names.
 //! Addresses are compared as what they reach ([`reached`]), so that no way to write one gets around a
-//! rule. Names stand for the addresses that the guest was given for them ([`names`](super::names)).
+//! rule. Names stand for the addresses that the guest was given for them (the module `names`).
 //!
 //! Rules by name need the resolvers of the host to be asked, so these may be, at port 53; where only
 //! names are granted, each question must be about one of them, and must carry nothing else. A refusal

@@ -19,6 +19,7 @@ const ALPN: &[u8] = b"http/1.1";
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, or else the places where systems keep them.
 #[derive(Debug, Default)]
 pub struct Trust {
+    files: Vec<PathBuf>,
     added: Vec<CertificateDer<'static>>,
     verifier: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
 }
@@ -64,9 +65,16 @@ impl Trust {
             added.extend(certificates(path)?);
         }
         Ok(Trust {
+            files: files.to_vec(),
             added,
             verifier: OnceLock::new(),
         })
+    }
+
+    /// The files of authorities that were added.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// What verifies certificates; or why nothing can be verified.
