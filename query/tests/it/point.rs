@@ -33,6 +33,8 @@ async fn scans_of_a_statement_see_the_same_moment() {
     let registry = Registry::at(folder.path());
     let session = session(&registry);
     let mut guest = Guest::new(&registry, &start(0), &small_batches());
+    // Of nothing there is no last.
+    guest.write(1, b"line\n");
     let stop = std::sync::atomic::AtomicBool::new(false);
     let sql = "select (select count(*) from host_calls) as a, \
                (select max(record_offset) from host_calls) as b, \
