@@ -3,6 +3,7 @@
 
 mod calls;
 mod connections;
+mod connections_any;
 mod files;
 mod files_any;
 mod socket_calls;
