@@ -121,13 +121,14 @@ fn answer<'a>(message: &'a [u8], bytes: &mut Bytes<'a>) -> Option<Option<IpAddr>
 fn name<'a>(message: &'a [u8], bytes: &mut Bytes<'a>) -> Option<String> {
     let mut labels: Vec<String> = Vec::new();
     let mut length = 0;
+    let start = message.len() - bytes.rest().len();
     // Where the rest of the name is, once it is elsewhere: always nearer to the beginning, so that
     // there is an end.
     let mut elsewhere: Option<(usize, Bytes<'a>)> = None;
     loop {
         let (limit, from) = match &mut elsewhere {
             Some((at, from)) => (*at, from),
-            None => (message.len(), &mut *bytes),
+            None => (start, &mut *bytes),
         };
         let first = from.u8()?;
         if first & POINTER == POINTER {

@@ -117,12 +117,15 @@ struct Socket {
     peers: BTreeMap<usize, u64>,
 }
 
+/// What went over connections, by their ids and whether it was sent.
+type Streams = BTreeMap<(u64, bool), Vec<u8>>;
+
 /// A host: what its calls return, and what has gone over each connection.
 #[derive(Default)]
 struct Host {
     open: BTreeMap<u32, Thing>,
     calls: Vec<Call>,
-    streams: BTreeMap<(u64, bool), Vec<u8>>,
+    streams: Streams,
 }
 
 const BAD: u64 = 8;
@@ -275,7 +278,7 @@ impl Call {
 }
 
 /// The calls of a guest, and what went over its connections.
-fn guest() -> impl Strategy<Value = (Vec<Call>, BTreeMap<(u64, bool), Vec<u8>>)> {
+fn guest() -> impl Strategy<Value = (Vec<Call>, Streams)> {
     prop::collection::vec(step(), 0..80).prop_map(|steps| {
         let mut host = Host::default();
         steps.into_iter().for_each(|step| host.take(step));
@@ -327,7 +330,7 @@ proptest! {
     fn streams_are_what_a_model_of_sockets_says((calls, expected) in guest()) {
         let calls = record(&calls);
         let mut connections = new();
-        let mut streams: BTreeMap<(u64, bool), Vec<u8>> = BTreeMap::new();
+        let mut streams = Streams::new();
         for record in calls.iter() {
             let Ok(()) = connections.apply(&record, |event| {
                 if let Event::Data(data) = event {
@@ -341,7 +344,7 @@ proptest! {
         }
         // A datagram of no bytes is one, and a stream of none is not.
         streams.retain(|_, bytes| !bytes.is_empty());
-        let expected: BTreeMap<_, _> =
+        let expected: Streams =
             expected.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
         prop_assert_eq!(streams, expected);
     }

@@ -4,6 +4,8 @@
 mod calls;
 mod connections;
 mod connections_any;
+mod dns;
 mod files;
 mod files_any;
 mod socket_calls;
+mod tls;
