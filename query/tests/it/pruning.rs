@@ -2,6 +2,7 @@
 
 use crate::file_recordings::FileRecordings;
 use crate::recordings::{READS, Recordings};
+use crate::socket_recordings::SocketRecordings;
 use crate::{session, text};
 
 /// What a scan says of itself.
@@ -239,5 +240,59 @@ async fn a_join_and_a_top_k_prune_what_they_have_learned() {
     let shown = Shown::of(&session, sql).await;
     assert!(shown.plan.contains("DynamicFilter"), "{shown:?}");
     assert_eq!(text(&session, sql).await, ["30005"]);
+    drop(recordings.live);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_about_sockets_read_what_can_matter_to_them() {
+    let recordings = SocketRecordings::new();
+    let session = session(&recordings.registry);
+    let all = Shown::of(&session, "select count(*) from host_calls").await;
+    let (batches, _) = all.pruned("batches");
+    let (segments, _) = all.pruned("segments");
+    assert!(batches > 20 && segments > 10, "{all:?}");
+    for (sql, most_batches, most_processes) in [
+        // Batches of clock readings say nothing of sockets, and files alone have none.
+        ("select * from connections", 10, 5),
+        ("select * from socket_data", 10, 5),
+        ("select * from tls_sessions", 10, 5),
+        ("select * from name_lookups", 10, 5),
+        ("select * from warnings", 10, 5),
+        ("select * from zeek.conn", 10, 5),
+        // Past the last connection that is asked for, and past its end.
+        ("select * from connections where connection = 4", 8, 5),
+        ("select * from socket_data where connection = 4", 8, 5),
+        ("select * from tls_sessions where connection = 4", 8, 5),
+        (
+            "select size from socket_data where record_offset < 10",
+            5,
+            5,
+        ),
+        (
+            "select state from connections where open_time < '2020-01-01'",
+            0,
+            0,
+        ),
+        (
+            "select size from socket_data where time < '2020-01-01'",
+            0,
+            0,
+        ),
+    ] {
+        let shown = Shown::of(&session, sql).await;
+        let (_, read) = shown.pruned("processes");
+        assert!(read <= most_processes, "{sql}: {read} processes; {shown:?}");
+        let (total, read) = shown.pruned("batches");
+        assert!(read <= most_batches, "{sql}: {read} batches; {shown:?}");
+        if most_processes > 0 {
+            assert_eq!(total, batches, "{sql}: {shown:?}");
+            assert_eq!(shown.pruned("segments").0, segments, "{sql}: {shown:?}");
+        }
+    }
+    // Bytes are read of the batches that have a row which passed all else.
+    let read = async |sql: &str| Shown::of(&session, sql).await.bytes_read();
+    let none = read("select payload from socket_data where size > 100000").await;
+    let sizes = read("select size from socket_data").await;
+    assert!((none - sizes).abs() < 1.0, "{none} {sizes}");
     drop(recordings.live);
 }
