@@ -275,16 +275,20 @@ pub fn passed(record: &Record<'_>) -> Option<Address> {
 pub fn returned(record: &Record<'_>) -> Option<Address> {
     let row = record.row()?;
     let at = row.position(|k| k == Kind::OutAddress)?;
-    let pointer = Inputs::of(record).array(at).first_chunk::<4>()?;
+    let inputs = Inputs::of(record);
+    let (pointer, length) = inputs.array(at).split_first_chunk::<4>()?;
     let pointer = u64::from(u32::from_le_bytes(*pointer));
+    let length = length.first_chunk::<4>().map(|n| u32::from_le_bytes(*n))?;
     let number = |scalar: fn(Kind) -> bool| {
         let i = row.outs.iter().position(|&p| scalar(row.params[p].kind))?;
         record.out(i)
     };
     let port = number(|k| k == Kind::Out(Scalar::Port)).unwrap_or(0) as u16;
-    // The last write there: an address is written after what was received.
+    // The last write there: an address is written after what was received, as far as there is room. What
+    // was received may lie there too.
     let written = describe::writes_at(record, pointer).last()?;
-    address(written, port)
+    let is_address = written.len() <= length as usize;
+    address(written, port).filter(|_| is_address)
 }
 
 /// The addresses that `sock_getaddrinfo` returned, in its order.

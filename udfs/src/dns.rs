@@ -16,6 +16,8 @@ const TYPE_AAAA: u16 = 28;
 const CLASS_IN: u16 = 1;
 /// The longest name, in bytes as it is sent (RFC 1035, section 3.1).
 const MAX_NAME: usize = 255;
+/// The most pointers in one name: as many as it can have labels.
+const MAX_JUMPS: usize = 127;
 /// The most answers that are looked at.
 const MAX_ANSWERS: u16 = 256;
 const RESPONSE: u16 = 1 << 15;
@@ -120,7 +122,7 @@ fn answer<'a>(message: &'a [u8], bytes: &mut Bytes<'a>) -> Option<Option<IpAddr>
 /// A name, its labels joined with dots. A dot within a label is escaped, as in zone files.
 fn name<'a>(message: &'a [u8], bytes: &mut Bytes<'a>) -> Option<String> {
     let mut labels: Vec<String> = Vec::new();
-    let mut length = 0;
+    let (mut length, mut jumps) = (0, 0);
     let start = message.len() - bytes.rest().len();
     // Where the rest of the name is, once it is elsewhere: always nearer to the beginning, so that
     // there is an end.
@@ -133,7 +135,8 @@ fn name<'a>(message: &'a [u8], bytes: &mut Bytes<'a>) -> Option<String> {
         let first = from.u8()?;
         if first & POINTER == POINTER {
             let target = usize::from(first & !POINTER) << 8 | usize::from(from.u8()?);
-            if target >= limit {
+            jumps += 1;
+            if target >= limit || jumps > MAX_JUMPS {
                 return None;
             }
             elsewhere = Some((target, Bytes::new(message.get(target..)?)));

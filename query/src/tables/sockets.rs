@@ -216,14 +216,14 @@ impl<'a> Way<'a> {
             ids.filter(|&id| matters(id) == when)
                 .any(|id| summary.may_have_function(id))
         };
-        let ends = [FunctionId::GAP, FunctionId::END]
-            .into_iter()
-            .any(|id| summary.may_have_function(id));
+        let ends = summary.may_have_function(FunctionId::END);
         let names_one = || {
             has(Matters::WithSockets)
                 && self.decoder.descriptors().any(|fd| summary.may_have_fd(fd))
         };
-        has(Matters::Always) || self.decoder.knows_sockets() && (ends || names_one())
+        has(Matters::Always)
+            || summary.may_have_function(FunctionId::GAP)
+            || self.decoder.knows_sockets() && (ends || names_one())
     }
 
     /// Whether rows of these, or what is wanted of them, stand in the payloads.

@@ -31,9 +31,26 @@ impl Connections {
             result,
             Some(errno::EBADF | errno::ENOTSOCK | errno::EISCONN | errno::EALREADY)
         );
+        let fails = result.is_some_and(|r| !matches!(r, 0 | errno::EINPROGRESS | errno::EINTR));
+        let stands = socket.connected.as_ref();
+        if fails && !nothing && stands.is_some_and(|flow| flow.connection.is_established()) {
+            // What stands goes on as it was.
+            if !goes_on {
+                let mut attempt = new_flow(socket, fd, record, Role::Client);
+                attempt.connection.peer = peer;
+                if denied {
+                    attempt.connection.deny();
+                }
+                result.into_iter().for_each(|e| attempt.connection.fail(e));
+                self.give_flow(attempt, Some(record.start.0));
+            }
+            return self.call_on(record, Action::Connect, fd);
+        }
         if !goes_on && !nothing {
             let before = socket.connected.take();
-            let mut flow = new_flow(socket, fd, record, Role::Client);
+            let known = peer.as_ref().and_then(|peer| socket.peers.remove(peer));
+            self.peers -= usize::from(known.is_some());
+            let mut flow = known.unwrap_or_else(|| new_flow(socket, fd, record, Role::Client));
             flow.connection.peer.clone_from(&peer);
             flow.connection.server_name = self.names.of(peer.as_ref());
             socket.connected = Some(Box::new(flow));
@@ -86,8 +103,10 @@ impl Connections {
             && let Some(value) = value.bytes.as_slice().first_chunk::<4>()
         {
             match u32::from_le_bytes(*value) {
-                // Guests ask once poll_oneoff says that it is decided.
-                0 => flow.connection.establish(),
+                // Guests ask once poll_oneoff says that it is decided. After an error it says only that
+                // the error was asked for already.
+                0 if flow.connection.is_pending() => flow.connection.establish(),
+                0 => {}
                 error => flow.connection.fail(error.into()),
             }
         }

@@ -265,7 +265,9 @@ impl Connection {
         match error {
             // The guest is to wait, or has connected already.
             EAGAIN | EALREADY | EINPROGRESS | EINTR | EISCONN => return,
-            ECONNREFUSED => self.seen.refused |= !self.seen.established || self.is_datagram(),
+            // Datagrams that were answered had somebody to go to.
+            ECONNREFUSED if self.is_datagram() => self.seen.refused |= self.receives == 0,
+            ECONNREFUSED => self.seen.refused |= !self.seen.established,
             ECONNRESET | ECONNABORTED | ENETRESET => self.seen.reset = true,
             // It is also what the guest gets after it has ended its own direction.
             EPIPE => self.seen.reset |= !self.seen.sent_end,

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use timecraft_segment::function::{self, Function, Kind, Scalar};
 use timecraft_segment::{FunctionId, Outcome, wasi};
 
+use super::connection::errno;
+
 /// What a function does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -107,7 +109,9 @@ pub fn matters(id: FunctionId) -> Matters {
             Matters::WithSockets
         }
         Some(_) => Matters::Always,
-        None if id == FunctionId::GAP || id == FunctionId::END => Matters::WithSockets,
+        // Sockets may have come in a gap.
+        None if id == FunctionId::GAP => Matters::Always,
+        None if id == FunctionId::END => Matters::WithSockets,
         None => Matters::Never,
     }
 }
@@ -142,7 +146,9 @@ pub fn payload(id: FunctionId, outcome: Outcome, result: u64, moved: Option<u64>
             let sends = matches!(step, Step::Send | Step::Write);
             // How much a write took that was interrupted, and how much was asked for where nothing
             // came, is known from the input alone.
+            // Why a send was refused is in its note.
             let counts = outcome == Outcome::Interrupted && sends
+                || outcome == Outcome::Returned && !matches!(result, 0 | errno::EAGAIN) && sends
                 || result == 0 && moved == Some(0) && !sends;
             match has_address || counts {
                 true => Payload::Needed,

@@ -179,8 +179,11 @@ impl Connections {
         if !std::mem::take(&mut self.lost) {
             return;
         }
-        for socket in table.iter().filter(|d| d.socket) {
-            if self.sockets.len() < MAX_SOCKETS {
+        for socket in table {
+            if !socket.socket {
+                // Its number was another's before the records that are missing.
+                self.vanish(socket.fd);
+            } else if self.sockets.len() < MAX_SOCKETS {
                 // What was opened since is known better.
                 self.sockets
                     .entry(socket.fd)
@@ -196,10 +199,15 @@ impl Connections {
         given
     }
 
-    /// What the process started with is taken to be open still: guests hardly ever close it.
+    /// What the process started with and had not closed is taken to be open still: guests hardly ever
+    /// close it.
     fn forget(&mut self) {
         self.lost = true;
-        for (_, socket) in std::mem::take(&mut self.sockets) {
+        let mut kept = BTreeMap::new();
+        for (fd, socket) in std::mem::take(&mut self.sockets) {
+            if let Some(initial) = self.initial.get(&fd).filter(|_| socket.initial) {
+                kept.insert(fd, initial.after_loss());
+            }
             for mut flow in socket.into_flows() {
                 flow.connection.lose();
                 flow.connection.note(Oddity::RecordsMissing);
@@ -211,8 +219,7 @@ impl Connections {
                 self.give_flow(flow, None);
             }
         }
-        let initial = self.initial.iter();
-        self.sockets = initial.map(|(&fd, s)| (fd, s.after_loss())).collect();
+        self.sockets = kept;
         self.peers = 0;
     }
 

@@ -14,6 +14,8 @@ use crate::dns::{Message, PORT};
 const MAX_ASKED: usize = 1024;
 /// The most addresses whose names are remembered; of more the oldest is forgotten.
 const MAX_KNOWN: usize = 1024;
+/// The most addresses of one name that are looked at.
+const MAX_ADDRESSES: usize = 256;
 /// The error of a question that no answer came to.
 const UNANSWERED: &str = "unanswered";
 
@@ -67,6 +69,9 @@ impl Names {
         };
         let mut addresses: Vec<IpAddr> = Vec::new();
         for address in socket::resolved(record).iter().map(|found| found.ip()) {
+            if addresses.len() == MAX_ADDRESSES {
+                break;
+            }
             // One comes for each kind of socket.
             if !addresses.contains(&address) {
                 addresses.push(address);

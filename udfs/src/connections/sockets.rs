@@ -1,6 +1,7 @@
 //! The life of a descriptor that is a socket: what each call makes of it and of its connections.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use timecraft_segment::function::{Kind, Scalar};
@@ -29,6 +30,8 @@ pub(super) struct Socket {
     began_with: Option<Address>,
     /// Whether its beginning is not in the log.
     pub(super) midstream: bool,
+    /// Whether it is still what the process started with under its number.
+    pub(super) initial: bool,
     /// What it is connected to, or was.
     pub(super) connected: Option<Box<Flow>>,
     /// The others that datagrams went to or came from.
@@ -41,6 +44,7 @@ impl Socket {
             transport: Some(start.ends.transport),
             local: start.ends.local.clone(),
             began_with: start.ends.peer.clone().filter(|_| !start.listening),
+            initial: true,
             ..Socket::default()
         }
     }
@@ -120,8 +124,11 @@ impl Socket {
         if ip.port() != 0 {
             return peer;
         }
+        let with = |port| Address::Ip(SocketAddr::new(ip.ip(), port));
         let same = |flow: &&Flow| matches!(&flow.connection.peer, Some(Address::Ip(known)) if known.ip() == ip.ip());
-        let known = self.flows().filter(same);
+        let connected = self.connected.as_deref().filter(same);
+        let others = self.peers.range(with(0)..=with(u16::MAX));
+        let known = connected.into_iter().chain(others.map(|(_, flow)| flow));
         let last = known.max_by_key(|flow| flow.connection.end_offset);
         last.and_then(|flow| flow.connection.peer.clone())
             .unwrap_or(peer)
@@ -307,7 +314,7 @@ impl Connections {
     }
 
     /// A number is in use again that was closed in records that are missing.
-    fn vanish(&mut self, fd: u32) {
+    pub(super) fn vanish(&mut self, fd: u32) {
         if let Some(socket) = self.sockets.remove(&fd) {
             self.peers -= socket.peers.len();
             for mut flow in socket.into_flows() {
@@ -347,7 +354,11 @@ impl Connections {
         };
         self.remove(to, record);
         if let Some(socket) = self.sockets.remove(&from) {
-            self.sockets.insert(to, socket);
+            let moved = Socket {
+                initial: false,
+                ..socket
+            };
+            self.sockets.insert(to, moved);
         }
     }
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Direction, Oddity, Tls};
-use crate::tls::{self, ClientHello, First, MAX_HELLO_BYTES};
+use crate::tls::{self, First, MAX_HELLO_BYTES};
 
 /// What is spoken over a connection, as far as its first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,8 @@ impl Default for Head {
 /// A client's first message, and where it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Greeting {
-    hello: ClientHello,
+    server_name: Option<String>,
+    ja4: String,
     offset: u64,
     time_ns: u64,
 }
@@ -188,7 +189,8 @@ impl Streams {
                 found.protocol = Some(Protocol::Tls);
                 found.server_name.clone_from(&hello.server_name);
                 self.greeting = Some(Box::new(Greeting {
-                    hello,
+                    ja4: hello.ja4(),
+                    server_name: hello.server_name,
                     offset: place.offset,
                     time_ns: place.time_ns,
                 }));
@@ -268,8 +270,8 @@ impl Greeting {
             connection,
             offset: self.offset,
             time_ns: self.time_ns,
-            server_name: self.hello.server_name.clone(),
-            ja4: Some(self.hello.ja4()),
+            server_name: self.server_name.clone(),
+            ja4: Some(self.ja4.clone()),
             ..Tls::default()
         }
     }

@@ -26,7 +26,8 @@ impl Connections {
             Direction::Received if peeks => Action::Peek,
             Direction::Received => Action::Receive,
         };
-        let denied = record.note.and_then(Denial::parse).is_some();
+        // What is refused of a receive is a datagram that the guest does not get: nothing of its own.
+        let denied = direction == Direction::Sent && record.note.and_then(Denial::parse).is_some();
         let peer = match direction {
             Direction::Sent => socket::passed(record),
             Direction::Received if size.is_some() => socket::returned(record),
@@ -36,8 +37,10 @@ impl Connections {
             return;
         };
         let peer = peer.map(|peer| socket.with_port(peer));
-        if let (None, Some(peer)) = (socket.transport, &peer) {
-            // Only datagrams have addresses of their own.
+        if let (None, Some(peer), Direction::Sent, Some(0)) =
+            (socket.transport, &peer, direction, returned(record))
+        {
+            // Only datagrams are sent to an address. What is received from a stream has one too.
             socket.transport = Some(match peer {
                 Address::Ip(_) => Transport::Udp,
                 Address::Unix(_) => Transport::UnixDatagram,

@@ -18,11 +18,17 @@ pub const MAX_HELLO_BYTES: usize = 32 << 10;
 
 /// What a stream of TLS begins with (RFC 8446, section 5.1).
 const ALERT: u8 = 21;
+/// The level of an alert that ends nothing.
+const WARNING: u8 = 1;
+/// The alert that is an end all the same.
+const CLOSE_NOTIFY: u8 = 0;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 const RECORD_HEADER: usize = 5;
 const HANDSHAKE_HEADER: usize = 4;
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const MAX_SERVER_NAME: usize = 255;
 /// The most that a record may hold (RFC 5246, section 6.2.3).
 const MAX_RECORD: usize = (1 << 14) + 2048;
 
@@ -90,7 +96,7 @@ pub fn first(stream: &[u8]) -> First {
             return First::Malformed;
         }
         let Some((header, body)) = rest.split_first_chunk::<RECORD_HEADER>() else {
-            return if is_begun(rest, at == 0) {
+            return if is_begun(rest, message.is_empty()) {
                 First::Incomplete(at + RECORD_HEADER)
             } else {
                 First::Other
@@ -98,7 +104,7 @@ pub fn first(stream: &[u8]) -> First {
         };
         let [kind, _, _, high, low] = *header;
         let length = usize::from(u16::from_be_bytes([high, low]));
-        if !is_begun(header, at == 0) || length == 0 || length > MAX_RECORD {
+        if !is_begun(header, message.is_empty()) || length == 0 || length > MAX_RECORD {
             return if at == 0 {
                 First::Other
             } else {
@@ -109,10 +115,15 @@ pub fn first(stream: &[u8]) -> First {
             return First::Incomplete(at + RECORD_HEADER + length);
         };
         if kind == ALERT {
-            return match fragment {
-                [_, description] => First::Alert(*description),
-                _ => First::Other,
-            };
+            match fragment {
+                // A warning, other than that this is the end: the answer is still to come.
+                [WARNING, description] if *description != CLOSE_NOTIFY => {
+                    rest = after;
+                    continue;
+                }
+                [_, description] => return First::Alert(*description),
+                _ => return First::Other,
+            }
         }
         message.extend_from_slice(fragment);
         if let Some(first) = hello(&message) {
@@ -122,7 +133,7 @@ pub fn first(stream: &[u8]) -> First {
     }
 }
 
-/// Whether these bytes can be the header of a record. An alert comes alone.
+/// Whether these bytes can be the header of a record. No alert comes between pieces of a message.
 fn is_begun(header: &[u8], alone: bool) -> bool {
     let kind = header.first();
     let is_kind = |kind: &u8| *kind == HANDSHAKE || *kind == ALERT && alone;
@@ -169,7 +180,10 @@ fn client(mut body: Bytes<'_>) -> Option<ClientHello> {
                 // The one kind of name that there is.
                 if names.u8()? == 0 {
                     let name = names.vector16()?.rest();
-                    hello.server_name = Some(text::lossless(name).into_owned());
+                    // No name of a host is longer, and it is kept for as long as the connection is.
+                    if name.len() <= MAX_SERVER_NAME {
+                        hello.server_name = Some(text::lossless(name).into_owned());
+                    }
                 }
             }
             ALPN => hello.alpn = protocols(value)?,

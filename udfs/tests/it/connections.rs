@@ -348,7 +348,7 @@ fn datagrams_are_a_connection_for_each_peer() {
             "13 10 received 0+1 5.5.5.5:5 b",
             "14 10 received 1+3 5.5.5.5:5 cut",
             "14 10 warning datagram_truncated ",
-            "16 closed 10..15 4 udp client 10.0.0.1:6 > 5.5.5.5:5 REJ 100..Some(160) 1/1 4/3 Some(14)",
+            "16 closed 10..15 4 udp client 10.0.0.1:6 > 5.5.5.5:5 SF 100..Some(160) 1/1 4/3 Some(14)",
             "17 16 sent 0+1 6.6.6.6:6 c",
             "end closed 16..17 4 udp client 10.0.0.1:6 > 6.6.6.6:6 S0 160..None 1/1 0/0 None",
         ]
@@ -480,7 +480,46 @@ fn missing_records_end_what_is_known_and_begin_what_is_not() {
             "10 10 received 0+1 2.2.2.2:2 e",
             "end closed 6..8 4 - client - > 1.1.1.1:1 OTH 60..None 2/2 0/0 None",
             "end closed 9..9 7 tcp client 10.0.0.1:7 > 1.1.1.1:7 OTH 90..None 1/1 0/0 None",
-            "end closed 10..10 8 udp server - > 2.2.2.2:2 OTH 100..None 0/0 1/1 None",
+            "end closed 10..10 8 - server - > 2.2.2.2:2 OTH 100..None 0/0 1/1 None",
+        ]
+    );
+}
+
+/// A number that was closed before the records that are missing is a file's after them.
+#[test]
+fn what_the_process_started_with_and_closed_does_not_come_back() {
+    let start = ProcessStart {
+        sockets: vec![preopened(7, false, "10.0.0.1:7", "1.1.1.1:7")],
+        ..process_start()
+    };
+    let calls = [close(7), gap(), write(7, b"a file's", 8)];
+    assert_eq!(
+        of(&start, &calls),
+        ["1 closed 1..1 7 tcp client 10.0.0.1:7 > 1.1.1.1:7 SF 0..Some(10) 0/0 0/0 None"]
+    );
+}
+
+/// What the host refuses leaves a socket as it was.
+#[test]
+fn an_attempt_that_fails_takes_nothing_from_the_connection_that_stands() {
+    let calls = [
+        open_socket(UDP, 4),
+        connect(4, "1.1.1.1:1").noted(udp("10.0.0.1:6", "1.1.1.1:1")),
+        connect(4, "2.2.2.2:2").fails(2),
+        send(4, b"a", 1),
+        send_to(4, b"b", "3.3.3.3:3"),
+        connect(4, "3.3.3.3:3"),
+        send(4, b"c", 1),
+    ];
+    assert_eq!(
+        rows(&calls),
+        [
+            "3 closed 3..3 4 udp client 10.0.0.1:6 > 2.2.2.2:2 S0 30..Some(30) 0/0 0/0 Some(2)",
+            "4 2 sent 0+1 1.1.1.1:1 a",
+            "5 5 sent 0+1 3.3.3.3:3 b",
+            "6 closed 2..4 4 udp client 10.0.0.1:6 > 1.1.1.1:1 S0 20..Some(60) 1/1 0/0 None",
+            "7 5 sent 1+1 3.3.3.3:3 c",
+            "end closed 5..7 4 udp client 10.0.0.1:6 > 3.3.3.3:3 S0 50..None 2/2 0/0 None",
         ]
     );
 }
