@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use timecraft_segment::function::Function;
+use timecraft_segment::function::{Abi, Function};
 use timecraft_segment::options::{LogOptions, OnFailure};
 use timecraft_segment::recorder::Recorder;
 use timecraft_segment::registry::Registry;
@@ -28,7 +28,7 @@ use crate::dispatch::{self, Guest, Stop};
 use crate::error::{Error, Result};
 use crate::interrupt::{Cause, Interrupter};
 use crate::limits::{LimitReached, Limiter, Limits};
-use crate::network::Network;
+use crate::network::{Network, Reach};
 use crate::trace::{Sink, Trace};
 use crate::wasi::{self, Directory, MissingGrant, Wasi};
 use crate::{engine, host};
@@ -214,6 +214,7 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
         environment: options.environment.clone(),
         directories: options.directories.clone(),
         network: options.network.clone(),
+        resolver_files: plan.resolves() && options.network.reach != Reach::Nothing,
         max_descriptors,
         wakeup: interrupter.wakeup().clone(),
     })?;
@@ -458,6 +459,11 @@ struct Plan {
 }
 
 impl Plan {
+    /// Whether the guest has sockets of its own, and so may resolve names.
+    fn resolves(&self) -> bool {
+        self.imports.iter().any(|f| f.abi != Abi::Preview1)
+    }
+
     /// Instantiates the module and calls its exports, until one ends the guest.
     fn execute(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
         let imports = dispatch::link(store, &self.imports);

@@ -139,6 +139,7 @@ fn guest(folder: &TempDir, said: &Arc<Mutex<Said>>) -> Guest {
         wakeup: Wakeup::new().unwrap(),
         // Nothing is reached: what is random must not leave this machine.
         network: Network::default(),
+        resolver_files: true,
         max_descriptors: 1024,
     });
     let said = Arc::clone(said);

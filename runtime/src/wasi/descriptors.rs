@@ -14,6 +14,7 @@ use super::abi::{Filetype, fdflags};
 use super::channel::{Channel, Patience};
 use super::errno::Errno;
 use super::grants::Grant;
+use super::resolver::ResolverFiles;
 use super::sockets::socket::Socket;
 use crate::limits::LimitReached;
 
@@ -27,6 +28,8 @@ pub(super) enum Descriptor {
     Directory(Directory),
     /// A socket.
     Socket(Socket),
+    /// `/etc`, as far as resolving names takes it.
+    ResolverFiles(ResolverFiles),
 }
 
 /// One of the host's standard streams.
@@ -121,14 +124,16 @@ impl Descriptors {
         match self.get(fd)? {
             Descriptor::File(file) => Ok(file),
             Descriptor::Stdio(_) | Descriptor::Socket(_) => Err(Errno::SPIPE),
-            Descriptor::Directory(_) => Err(Errno::BADF),
+            Descriptor::Directory(_) | Descriptor::ResolverFiles(_) => Err(Errno::BADF),
         }
     }
 
-    /// A directory; `EBADF` for everything else, as in wasmtime.
+    /// A directory of the host; `EBADF` for everything else, as in wasmtime. What reads takes the
+    /// resolver's files before it asks for one, so `EPERM` for these is for what writes.
     pub fn directory(&self, fd: u32) -> Result<&Directory, Errno> {
         match self.get(fd)? {
             Descriptor::Directory(directory) => Ok(directory),
+            Descriptor::ResolverFiles(_) => Err(Errno::PERM),
             _ => Err(Errno::BADF),
         }
     }

@@ -13,7 +13,7 @@ use super::abi::{self, Filetype};
 use super::descriptors::{Descriptor, Directory};
 use super::errno::Errno;
 use super::grants::Refusal;
-use super::{Outcome, Stop, Wasi, low};
+use super::{Outcome, Stop, Wasi, low, resolver};
 use crate::memory::{GuestMemory, MAX_WHOLE};
 
 /// How many bytes of entries are asked of the host at once. It must hold the longest name.
@@ -26,6 +26,7 @@ impl Wasi {
     fn preopened(&self, fd: u32) -> Result<Option<&str>, Errno> {
         match self.descriptors.get(fd)? {
             Descriptor::Directory(directory) => Ok(directory.preopened.as_deref()),
+            Descriptor::ResolverFiles(files) if files.preopened => Ok(Some(resolver::NAME)),
             _ => Ok(None),
         }
     }
@@ -37,7 +38,8 @@ impl Wasi {
         out: u64,
     ) -> Outcome {
         let Ok(Some(name)) = self.preopened(fd) else {
-            if fd == FIRST_PREOPEN && self.preopens.is_empty() {
+            let directories = low(self.preopens.len() as u64);
+            if fd == FIRST_PREOPEN + directories && !self.has_directories {
                 return Err(Refusal::no_directories().into());
             }
             return Err(Errno::BADF.into());
@@ -72,6 +74,12 @@ impl Wasi {
         cookie: u64,
         out: u64,
     ) -> Outcome {
+        if let Descriptor::ResolverFiles(files) = self.descriptors.get(fd)? {
+            let mut entries = files.list(cookie);
+            entries.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            memory.write(buffer, &entries)?;
+            return Ok(memory.write_u32(out, low(entries.len() as u64))?);
+        }
         let directory = self.descriptors.directory(fd)?;
         let listing = directory.listing()?;
         let itself = rustix::fs::fstat(listing)?.st_ino;

@@ -28,13 +28,14 @@ mod path;
 mod poll;
 #[cfg(test)]
 mod races;
+mod resolver;
 mod sockets;
 mod stat;
 #[cfg(test)]
 mod testing;
 
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
@@ -51,6 +52,7 @@ use self::args::Strings;
 use self::channel::{Channel, Handle};
 use self::descriptors::{Descriptor, Descriptors, Direction, Directory as OpenDirectory, Stdio};
 use self::grants::{Access, Grant, MissingGrants, Refusal};
+use self::resolver::ResolverFiles;
 use self::sockets::socket::Stage;
 use self::sockets::{End, preopen};
 use crate::limits::LimitReached;
@@ -70,6 +72,9 @@ pub struct Config {
     pub directories: Vec<Directory>,
     /// The network; its sockets are preopened after the directories.
     pub network: Network,
+    /// Whether it finds the host's `/etc/resolv.conf` and `/etc/hosts`, where none of its directories
+    /// covers `/etc`.
+    pub resolver_files: bool,
     /// The most descriptors that it may have open.
     pub max_descriptors: u32,
     /// What ends every call that waits.
@@ -204,6 +209,8 @@ pub struct Wasi {
     environment: Strings,
     descriptors: Descriptors,
     preopens: Vec<(u32, String)>,
+    /// Whether it was given a directory.
+    has_directories: bool,
     sockets: Vec<Preopened>,
     policy: Policy,
     trust: Arc<Trust>,
@@ -291,6 +298,12 @@ impl Wasi {
             }))?;
             preopens.push((fd, guest));
         }
+        let covered = |(_, guest): &(u32, String)| Path::new(resolver::NAME).starts_with(guest);
+        let has_directories = !preopens.is_empty();
+        if config.resolver_files && !preopens.iter().any(covered) {
+            let fd = push(Descriptor::ResolverFiles(ResolverFiles::of_host()))?;
+            preopens.push((fd, resolver::NAME.to_owned()));
+        }
         let listeners = listen
             .iter()
             .map(|at| ("listen at", at, preopen::listen(at)));
@@ -321,6 +334,7 @@ impl Wasi {
             environment: Strings::new(variables).map_err(too_large("environment"))?,
             descriptors,
             preopens,
+            has_directories,
             sockets,
             policy,
             trust,
@@ -530,6 +544,7 @@ mod tests {
                 environment: vec![],
                 directories: vec![directory.clone(); directories],
                 network: Network::default(),
+                resolver_files: false,
                 max_descriptors: 10,
                 wakeup: Wakeup::new().unwrap(),
             })
@@ -554,6 +569,7 @@ mod tests {
             environment: vec![],
             directories: vec![directory],
             network: Network::default(),
+            resolver_files: false,
             max_descriptors: 10,
             wakeup,
         };

@@ -29,10 +29,10 @@ const FIFO_RETRY: Timespec = Timespec {
 };
 
 /// What `path_open` was asked for.
-struct Opening {
-    oflags: u16,
-    rights: u64,
-    fdflags: u16,
+pub(super) struct Opening {
+    pub oflags: u16,
+    pub rights: u64,
+    pub fdflags: u16,
     follow: FollowSymlinks,
 }
 
@@ -60,7 +60,7 @@ impl Opening {
         })
     }
 
-    fn writes(&self) -> bool {
+    pub fn writes(&self) -> bool {
         self.rights & rights::FD_WRITE != 0
     }
 
@@ -104,6 +104,13 @@ impl Wasi {
         let opening = Opening::parse(lookup, oflags, base, fdflags)?;
         let directory = match self.descriptors.get(fd)? {
             Descriptor::Directory(directory) => directory,
+            Descriptor::ResolverFiles(files) => {
+                let path = text(memory, name, length)?;
+                self.descriptors.room()?;
+                let opened = files.open(path, &opening)?;
+                let fd = self.descriptors.push(opened)?;
+                return Ok(memory.write_u32(out, fd)?);
+            }
             Descriptor::File(_) | Descriptor::Socket(_) => return Err(Errno::NOTDIR.into()),
             Descriptor::Stdio(_) => return Err(Errno::BADF.into()),
         };

@@ -13,7 +13,7 @@ use cap_std::fs::{OpenOptions, OpenOptionsExt};
 use rustix::fs::{OFlags, Stat};
 
 use super::abi;
-use super::descriptors::Directory;
+use super::descriptors::{Descriptor, Directory};
 use super::errno::Errno;
 use super::stat::{set_times, timestamps};
 use super::{Outcome, Stop, Wasi, low};
@@ -108,6 +108,10 @@ impl Wasi {
         out: u64,
     ) -> Outcome {
         let follow = follow(flags)?;
+        if let Descriptor::ResolverFiles(files) = self.descriptors.get(fd)? {
+            let stat = files.stat(text(memory, name, length)?)?;
+            return Ok(memory.write_struct(out, &stat)?);
+        }
         let directory = self.descriptors.directory(fd)?;
         let located = directory.locate(text(memory, name, length)?, follow)?;
         let stat: Stat = rustix::fs::fstat(&located)?;
@@ -173,6 +177,9 @@ impl Wasi {
         size: u64,
         out: u64,
     ) -> Outcome {
+        if let Descriptor::ResolverFiles(files) = self.descriptors.get(fd)? {
+            return Err(files.read_link(text(memory, name, length)?));
+        }
         let directory = self.descriptors.directory(fd)?;
         let path = text(memory, name, length)?;
         let target = directory.beneath(path, directory.dir.read_link(path))?;

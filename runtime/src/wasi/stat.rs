@@ -73,6 +73,12 @@ impl Wasi {
                 rights::SOCKET,
                 rights::SOCKET,
             ),
+            Descriptor::ResolverFiles(files) => abi::fdstat(
+                Filetype::Directory,
+                files.flags,
+                rights::DIRECTORY,
+                rights::DIRECTORY | rights::FILE,
+            ),
             Descriptor::Directory(directory) => {
                 let inheriting = rights::DIRECTORY | rights::FILE;
                 abi::fdstat(
@@ -103,7 +109,9 @@ impl Wasi {
                 &mut socket.flags
             }
             Descriptor::File(file) => &mut file.flags,
-            Descriptor::Directory(_) => return Err(Errno::BADF.into()),
+            Descriptor::Directory(_) | Descriptor::ResolverFiles(_) => {
+                return Err(Errno::BADF.into());
+            }
         };
         // How durable writes are is decided when a file is opened, as on Linux.
         let durability = *current & fdflags::DURABILITY;
@@ -126,7 +134,9 @@ impl Wasi {
     pub(super) fn fd_fdstat_set_rights(&self, fd: u32) -> Outcome {
         match self.descriptors.get(fd)? {
             Descriptor::Stdio(_) | Descriptor::Socket(_) => Err(Errno::BADF.into()),
-            Descriptor::File(_) | Descriptor::Directory(_) => Err(Errno::NOTSUP.into()),
+            Descriptor::File(_) | Descriptor::Directory(_) | Descriptor::ResolverFiles(_) => {
+                Err(Errno::NOTSUP.into())
+            }
         }
     }
 
@@ -139,6 +149,7 @@ impl Wasi {
         let stat = match self.descriptors.get(fd)? {
             Descriptor::Stdio(stdio) => abi::filestat_of_stream(stdio.filetype),
             Descriptor::Socket(socket) => abi::filestat_of_stream(socket.filetype()),
+            Descriptor::ResolverFiles(files) => files.stat_itself(),
             Descriptor::File(file) => abi::filestat(&rustix::fs::fstat(file.channel.fd())?),
             Descriptor::Directory(directory) => abi::filestat(&rustix::fs::fstat(&directory.dir)?),
         };
@@ -161,6 +172,7 @@ impl Wasi {
         let times = timestamps(atim, mtim, flags)?;
         match self.descriptors.get(fd)? {
             Descriptor::Stdio(_) | Descriptor::Socket(_) => return Err(Errno::BADF.into()),
+            Descriptor::ResolverFiles(_) => return Err(Errno::PERM.into()),
             Descriptor::File(file) => {
                 file.grant.writable("")?;
                 set_times(file.channel.fd(), &times)?;

@@ -51,14 +51,19 @@ impl Guest {
 
     /// One with another directory of the host as descriptor 5, with all rights.
     pub fn with_directory(host: &str) -> Guest {
-        Guest::build_with(64 * 1024, true, Some(host))
+        Guest::build_with(64 * 1024, true, Some(host), false)
+    }
+
+    /// One that finds what resolving names takes as descriptor 3.
+    pub fn with_resolver_files() -> Guest {
+        Guest::build_with(64 * 1024, false, None, true)
     }
 
     fn build(size: usize, directories: bool) -> Guest {
-        Guest::build_with(size, directories, None)
+        Guest::build_with(size, directories, None, false)
     }
 
-    fn build_with(size: usize, directories: bool, more: Option<&str>) -> Guest {
+    fn build_with(size: usize, directories: bool, more: Option<&str>, resolver: bool) -> Guest {
         let (root, read_only) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let grant = |dir: &TempDir, guest: &str, read_only| Directory {
             host: dir.path().to_owned(),
@@ -88,6 +93,7 @@ impl Guest {
                 },
                 ..Network::default()
             },
+            resolver_files: resolver,
             max_descriptors: 1024,
             wakeup: wakeup.clone(),
         };
