@@ -221,6 +221,10 @@ impl Error {
             Error::ImportKind { .. } => {
                 Some("build it as a program of its own, with its own memory, not as a library to be linked".to_owned())
             }
+            Error::ImportSignature { name, .. } if name.starts_with("sock_") => Some(
+                "the module may be built for the other version of WasmEdge's sockets: run it with --sockets auto"
+                    .to_owned(),
+            ),
             Error::ImportSignature { .. } => {
                 Some("the module may be built for another version of WASI: build it for wasm32-wasip1".to_owned())
             }

@@ -24,6 +24,7 @@ mod sandbox;
 #[cfg(feature = "sql")]
 mod shell;
 mod signals;
+mod sockets;
 #[cfg(feature = "sql")]
 mod sql;
 #[cfg(feature = "sql")]

@@ -40,7 +40,7 @@ impl Call {
                 WasmType::I64 => format!(" (i64.const {arg})"),
             })
             .collect();
-        let call = format!("(call ${}{consts})", self.function.name);
+        let call = format!("(call $f{}{consts})", self.function.id.0);
         match self.function.returns {
             Returns::Errno => format!("(drop {call})"),
             Returns::Nothing => call,
@@ -123,10 +123,10 @@ fn import(wat: &mut String, f: &Function) {
         Returns::Errno => "(result i32)",
         Returns::Nothing => "",
     };
-    let (module, name) = (f.module, f.name);
+    let (module, name, id) = (f.module, f.name, f.id.0);
     writeln!(
         wat,
-        "(import \"{module}\" \"{name}\" (func ${name} (param{params}) {result}))"
+        "(import \"{module}\" \"{name}\" (func $f{id} (param{params}) {result}))"
     )
     .unwrap();
 }

@@ -145,7 +145,8 @@ pub fn of_host(address: SocketAddrAny) -> Option<Address> {
         AddressFamily::INET6 => Address::Ip(SocketAddrV6::try_from(address).ok()?.into()),
         AddressFamily::UNIX => {
             let unix = SocketAddrUnix::try_from(address).ok()?;
-            let hidden = unix.abstract_name().map(|name| [&[0], name].concat());
+            let hidden = unix.abstract_name().filter(|name| !name.is_empty());
+            let hidden = hidden.map(|name| [&[0], name].concat());
             let path = unix.path_bytes().map(<[u8]>::to_vec).or(hidden);
             Address::Unix(path.unwrap_or_default())
         }
