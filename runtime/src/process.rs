@@ -28,7 +28,7 @@ use crate::dispatch::{self, Guest, Stop};
 use crate::error::{Error, Result};
 use crate::interrupt::{Cause, Interrupter};
 use crate::limits::{LimitReached, Limiter, Limits};
-use crate::network::{Network, Reach};
+use crate::network::Network;
 use crate::trace::{Sink, Trace};
 use crate::wasi::{self, Directory, MissingGrant, Wasi};
 use crate::{engine, host};
@@ -214,7 +214,7 @@ fn run_here(mut options: Options<'_>) -> Result<Report> {
         environment: options.environment.clone(),
         directories: options.directories.clone(),
         network: options.network.clone(),
-        resolver_files: plan.resolves() && options.network.reach != Reach::Nothing,
+        resolver_files: plan.resolves() && !options.network.rules.reach_no_host(),
         max_descriptors,
         wakeup: interrupter.wakeup().clone(),
     })?;

@@ -23,7 +23,7 @@ struct Attempt {
 
 impl Attempt {
     /// A socket of a family (1, 2: IPv4, IPv6; 3: Unix) and a type (1: datagrams, 2: a stream). It has
-    /// descriptor 3 and those from there on.
+    /// descriptor 3 and those from there on, since the files of the resolver are closed first.
     fn socket(mut self, family: u8, kind: u8) -> Attempt {
         self.at = self.at.max(4096);
         self.call(
@@ -147,10 +147,12 @@ impl Attempt {
             "(module
              {imports}
              (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))
+             (import \"wasi_snapshot_preview1\" \"fd_close\" (func $close (param i32) (result i32)))
              (memory (export \"memory\") 1)
              {}
              (func $ok (param i32) (if (local.get 0) (then (call $exit (i32.const 99)))))
              (func (export \"_start\") (local $errno i32)
+               (drop (call $close (i32.const 3)))
                {}
                (call $exit (local.get $errno))))",
             self.data, self.calls
@@ -285,8 +287,8 @@ fn what_was_not_granted_is_refused_and_recorded() {
             &["--listen", "127.0.0.1:0"],
             Attempt::default()
                 .socket(1, 2)
-                .bind(4, "0.0.0.0:0")
-                .listen(4),
+                .bind(3, "0.0.0.0:0")
+                .listen(3),
             "sock_listen; to listen at tcp 0.0.0.0:0; default; --listen 0.0.0.0:0".into(),
         ),
         (
@@ -313,7 +315,7 @@ fn a_guest_that_can_listen_by_itself_may_where_it_is_let() {
         .local_addr()
         .unwrap()
         .to_string();
-    let attempt = Attempt::default().socket(1, 2).bind(4, &free).listen(4);
+    let attempt = Attempt::default().socket(1, 2).bind(3, &free).listen(3);
     dir.create("attempt.wat", attempt.module());
     dir.cmd(["run", "--listen", &free, "attempt.wat"]).assert(0);
 }

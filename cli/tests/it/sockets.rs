@@ -13,6 +13,9 @@ use timecraft_segment::{ProcessStart, Projection, Registry, describe};
 use crate::snapshot;
 use crate::support::{Dir, ended, guest};
 
+/// To run what listens on loopback, at ports that the system chooses.
+const LISTENS: [&str; 5] = ["run", "-L", "127.0.0.1:0", "-L", "[::1]:0"];
+
 fn registry(dir: &Dir) -> Registry {
     Registry::at(dir.path("home/.timecraft/registry"))
 }
@@ -63,13 +66,14 @@ fn talks(name: &str, dir: &Dir) {
 #[test]
 fn a_guest_talks_with_itself_by_version_1() {
     let dir = Dir::new();
-    let said = dir.cmd(["run"]).arg(guest("sockets1.wasm")).assert(0);
+    let said = dir.cmd(LISTENS).arg(guest("sockets1.wasm")).assert(0);
     assert_eq!(
         said.out().lines().filter(|l| l.ends_with(": ok")).count(),
         88
     );
     talks("sockets_v1", &dir);
-    dir.cmd(["run", "-S", "wasmedgev1"])
+    dir.cmd(LISTENS)
+        .args(["-S", "wasmedgev1"])
         .arg(guest("sockets1.wasm"))
         .assert(0);
 }
@@ -78,8 +82,11 @@ fn a_guest_talks_with_itself_by_version_1() {
 fn a_guest_talks_with_itself_by_version_2() {
     let dir = Dir::new();
     let path = dir.path("socket");
+    let allow = format!("--allow-unix={}", path.display());
+    let listen = format!("--listen=unix:{}", path.display());
     let said = dir
-        .cmd(["run"])
+        .cmd(LISTENS)
+        .args([&allow, &listen])
         .arg(guest("sockets2.wasm"))
         .arg(&path)
         .assert(0);
@@ -88,8 +95,6 @@ fn a_guest_talks_with_itself_by_version_2() {
         100
     );
     talks("sockets_v2", &dir);
-    let grants = start(&dir).grants;
-    assert_eq!(grants, [""; 0]);
 }
 
 #[test]
@@ -124,7 +129,7 @@ fn a_restricted_guest_reaches_nothing() {
         .assert(1);
     assert!(
         said.stderr
-            .contains("hint: the guest was refused tcp 127.0.0.1:0"),
+            .contains("hint: the guest was refused to listen at tcp 127.0.0.1:0"),
         "{}",
         said.stderr
     );
@@ -265,4 +270,59 @@ fn sockets_that_cannot_be_made_are_told() {
         "sockets_listen_malformed",
         dir.cmd(["run", "-L", "80", "read.wat"]).assert(2)
     );
+}
+
+/// Prints how many bytes of `/etc/resolv.conf` it can read; exits with what opening `/etc/passwd` gives.
+/// It looks for directories as C libraries do, and it can open sockets.
+const RESOLVES: &str = r#"(module
+  (import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 32) "resolv.conf")
+  (data (i32.const 48) "passwd")
+  (func (export "_start") (local $errno i32)
+    (local.set $errno (call $open (i32.const 3) (i32.const 1) (i32.const 32) (i32.const 11)
+      (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)))
+    (if (local.get $errno) (then (call $exit (i32.add (i32.const 100) (local.get $errno)))))
+    (i32.store (i32.const 0) (i32.const 1024))
+    (i32.store (i32.const 4) (i32.const 60000))
+    (drop (call $read (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 4) (i32.load (i32.const 8)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $exit (call $open (i32.const 3) (i32.const 1) (i32.const 48) (i32.const 6)
+      (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)))))"#;
+
+#[test]
+fn a_guest_with_sockets_finds_how_the_host_resolves_names_and_no_more() {
+    const NOENT: i32 = 44;
+    const BADF: i32 = 108;
+    let dir = Dir::new();
+    dir.create("resolves.wat", RESOLVES);
+    let said = dir.cmd(["run", "resolves.wat"]).assert(NOENT);
+    assert_eq!(said.stdout, std::fs::read("/etc/resolv.conf").unwrap());
+    let preopens: Vec<_> = start(&dir)
+        .preopens
+        .iter()
+        .map(|p| (p.fd, p.path.clone()))
+        .collect();
+    assert_eq!(preopens, [(3, "/etc".to_owned())]);
+    assert_eq!(start(&dir).grants, [""; 0]);
+    // Without sockets, or without the network, nobody asks; and what was granted stands.
+    let offline = RESOLVES.replace(
+        "\"sock_open\" (func (param i32 i32 i32) (result i32))",
+        "\"sched_yield\" (func (result i32))",
+    );
+    dir.create("offline.wat", offline);
+    dir.cmd(["run", "offline.wat"]).assert(BADF);
+    dir.cmd(["run", "--restrict", "resolves.wat"]).assert(BADF);
+    dir.create("mine/resolv.conf", "nameserver 192.0.2.1\n");
+    dir.create("mine/passwd", "");
+    for guest in ["/etc", "/etc/", "/"] {
+        let grant = format!("mine::{guest}");
+        let said = dir.cmd(["run", "--dir", &grant, "resolves.wat"]).assert(0);
+        assert_eq!(said.out(), "nameserver 192.0.2.1\n");
+    }
 }

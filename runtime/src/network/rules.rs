@@ -30,6 +30,12 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether no host may be reached, whatever its address.
+    #[must_use]
+    pub fn reach_no_host(&self) -> bool {
+        self.restrict && self.allow.is_empty()
+    }
+
     /// As flags: what a recording says that was granted, and what was taken from that.
     #[must_use]
     pub fn flags(&self) -> Vec<String> {
