@@ -560,3 +560,75 @@ fn names_are_resolved_into_the_structures_of_the_guest() {
     assert_eq!(lookup(&mut guest, "::1", "1", 0, 9, 2), Err(Errno::NOTSUP));
     assert_eq!(lookup(&mut guest, "::1", "1", 0, 0, 0), Err(Errno::INVAL));
 }
+
+#[test]
+fn a_poll_watches_sockets_files_clocks_and_standard_input_together() {
+    const ASKED: usize = 16_384;
+    const EVENTS: usize = 20_480;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut guest = Guest::new();
+    let connected = guest.socket(INET, STREAM);
+    assert_eq!(guest.connect(connected, &address), Flow::Return(0));
+    let (mut peer, _) = listener.accept().unwrap();
+    let (server, at) = guest.bound(INET, STREAM, "127.0.0.1:0");
+    guest.ok(SOCK_LISTEN, &[server, 5]);
+    let (datagrams, to) = guest.bound(INET, DGRAM, "127.0.0.1:0");
+    let file = guest
+        .open(
+            "f",
+            crate::wasi::abi::oflags::CREAT,
+            crate::wasi::testing::RW,
+            0,
+        )
+        .unwrap();
+    // Kind (0 a clock, 1 to read, 2 to write) and what.
+    let poll = |guest: &mut Guest, asked: &[(u8, u64)]| {
+        for (i, &(kind, what)) in asked.iter().enumerate() {
+            let at = ASKED + 48 * i;
+            guest.memory[at..at + 48].fill(0);
+            guest.memory[at] = i as u8;
+            guest.memory[at + 8] = kind;
+            guest.memory[at + 16] = if kind == 0 { 1 } else { what as u8 };
+            if kind == 0 {
+                guest.memory[at + 24..at + 32].copy_from_slice(&what.to_le_bytes());
+            }
+        }
+        let (asked_at, events, count) = (ASKED as u64, EVENTS as u64, asked.len() as u64);
+        guest.ok(POLL_ONEOFF, &[asked_at, events, count, OUT]);
+        let happened = 0..guest.u32(OUT as usize) as usize;
+        let event = |i| {
+            let at = EVENTS + 32 * i;
+            (guest.memory[at], guest.u64(at + 16), guest.memory[at + 24])
+        };
+        happened.map(event).collect::<Vec<_>>()
+    };
+    const NEVER: u64 = u64::MAX;
+    let all = [
+        (0, NEVER),
+        (1, connected),
+        (1, server),
+        (1, datagrams),
+        (1, 0),
+    ];
+    let mut soon = all;
+    soon[0].1 = 5_000_000;
+    assert_eq!(poll(&mut guest, &soon), [(0, 0, 0)], "only time has passed");
+    assert_eq!(poll(&mut guest, &[(2, connected), (0, NEVER)]), [(0, 1, 0)]);
+    assert_eq!(poll(&mut guest, &[all[0], all[1], (1, file)]), [(2, 0, 1)]);
+
+    peer.write_all(b"abc").unwrap();
+    let _client = TcpStream::connect(at).unwrap();
+    let host = UdpSocket::bind("127.0.0.1:0").unwrap();
+    host.send_to(b"four", to).unwrap();
+    guest.stdin(b"12");
+    assert_eq!(
+        poll(&mut guest, &all),
+        [(1, 3, 0), (2, 1, 0), (3, 4, 0), (4, 2, 0)]
+    );
+    guest.read(connected, &[3]).unwrap();
+    drop(peer);
+    let [(0, 0, _)] = poll(&mut guest, &[(1, connected), (0, NEVER)])[..] else {
+        panic!("its end is to be read")
+    };
+}
