@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/timecraft/target
 TIMECRAFT = $(CARGO_TARGET_DIR)/debug/timecraft
 
-.PHONY: help build demo test check lint doc testdata capture bench soak fuzz loom clean
+.PHONY: help build demo test check lint doc testdata peers capture bench soak fuzz loom clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,7 @@ build: ## build the binary and the tests
 demo: build ## run a real guest, record it, and ask three questions about it
 	@scripts/demo.sh $(TIMECRAFT)
 
-test: testdata ## every test, with real guests and real parts
+test: testdata peers ## every test, with real guests and real peers
 	$(MAKE) -C testdata verify
 	cargo test --locked --workspace --lib --bins --tests --features real-guests
 	cargo test --locked --workspace --doc
@@ -36,6 +36,9 @@ doc: ## the documentation of the crates, with warnings denied
 
 testdata: ## build the guests
 	$(MAKE) -C testdata
+
+peers: ## install the servers, clients and captures that the tests need
+	scripts/setup-tests.sh
 
 capture: ## the binary that only records, in release: its size is held under 20 MB
 	scripts/capture-build.sh size
