@@ -32,3 +32,6 @@ echo "## What is sustained"
 cargo build --locked -q --release -p timecraft-segment --example zstd_rate
 python3 scripts/bench-sustained.py "$target/capture/timecraft-stripped" \
     "$target/release/examples/zstd_rate" testdata
+echo "## Guests that talk"
+scripts/setup-tests.sh
+python3 scripts/bench-network.py "$target/capture/timecraft-stripped" testdata
