@@ -15,6 +15,8 @@ mod live;
 mod network;
 #[cfg(all(feature = "sql", feature = "real-guests"))]
 mod offload;
+#[cfg(all(feature = "sql", feature = "real-guests"))]
+mod peers;
 #[cfg(feature = "sql")]
 mod readme;
 #[cfg(all(feature = "sql", feature = "real-guests"))]

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/stealthrocket/net/wasip1"
 
 	"timecraft/testdata/pattern"
@@ -39,6 +40,11 @@ func run(address string) error {
 		// What a command sends must not depend on how fast the last was answered.
 		ReadTimeout: time.Minute,
 		MaxRetries:  -1,
+		// Only what the steps say, whatever the server's version knows.
+		DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
 	})
 	steps := []struct {
 		name string
