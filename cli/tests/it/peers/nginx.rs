@@ -13,7 +13,7 @@ use crate::support::Dir;
 
 /// Serves a folder: `/text` is compressed for who asks for it, the length of `/chunked/...` is not
 /// known when an answer begins, and everything else is sent as it is.
-fn nginx(dir: &Dir, http1: u16, http2: u16) -> Server {
+fn nginx(dir: &Dir, http1: u16, http2: u16, more: &str) -> Server {
     let line = "a line of a text that is compressed, and that is less then than it was\n";
     dir.create("www/text", line.repeat(5000));
     dir.create("www/chunked/text", line.repeat(5000));
@@ -43,6 +43,7 @@ fn nginx(dir: &Dir, http1: u16, http2: u16) -> Server {
                 location /chunked/ {{ ssi on; ssi_types text/plain; }}
             }}
             server {{ listen 127.0.0.1:{http2} http2; }}
+            {more}
         }}"
     );
     dir.create("nginx.conf", conf);
@@ -69,7 +70,7 @@ fn logged(dir: &Dir) -> BTreeMap<u16, (usize, usize)> {
 /// Runs `fetch` with some arguments, and gives what it said, what was recorded and what was captured.
 fn fetch(dir: &Dir, args: &[&str]) -> (Vec<String>, Vec<Conversation>, Wire) {
     let (http1, http2) = (free_port(), free_port());
-    let server = nginx(dir, http1, http2);
+    let server = nginx(dir, http1, http2, "");
     let capture = Capture::start(dir, &[http1, http2]);
     let args = args.iter().map(|arg| {
         arg.replace("http1:", &format!("http://127.0.0.1:{http1}"))
@@ -158,6 +159,103 @@ fn http2_without_tls_is_recorded_as_it_was_captured() {
     assert_same(&recorded, &wire);
     assert!(recorded[0].sent.concat().starts_with(b"PRI * HTTP/2.0\r\n"));
     assert_eq!(dir.read("access.log").lines().count(), 2);
+}
+
+#[test]
+fn what_the_host_said_over_tls_is_recorded_in_the_clear() {
+    let dir = Dir::new();
+    authority(&dir);
+    let https = free_port();
+    let more = format!(
+        "server {{
+            listen 127.0.0.1:{https} ssl;
+            ssl_certificate server.pem;
+            ssl_certificate_key key.pem;
+            ssl_protocols TLSv1.3;
+        }}"
+    );
+    let server = nginx(&dir, free_port(), free_port(), &more);
+    let capture = Capture::start(&dir, &[https]);
+    let ca = dir.path("ca.pem");
+    let said = run(&dir, "go-get.wasm", &["--tls-ca", ca.to_str().unwrap()])
+        .arg(format!("https://localhost:{https}/noise"))
+        .assert(0);
+    let wire = capture.stop();
+    server.stop(Signal::QUIT);
+    let noise = std::fs::read(dir.path("www/noise")).unwrap();
+    assert!(said.stdout == noise);
+    let recorded = conversations(&dir);
+    let recorded: Vec<_> = recorded
+        .iter()
+        .filter(|c| c.transport == "tcp" && c.peer.port() == https)
+        .collect();
+    let [recorded] = recorded.as_slice() else {
+        panic!("{recorded:?}");
+    };
+    let (sent, received) = (recorded.sent.concat(), recorded.received.concat());
+    assert!(sent.starts_with(b"GET /noise HTTP/1.1\r\n"));
+    assert!(received.ends_with(&noise));
+    // nginx counts what it has deciphered, and before it ciphers.
+    let logged = logged(&dir);
+    assert_eq!(logged[&recorded.local.port()], (sent.len(), received.len()));
+    // Who looked at the wire saw none of it.
+    let [stream] = wire.streams.as_slice() else {
+        panic!("{wire:?}");
+    };
+    assert_eq!(
+        (stream.client, stream.server),
+        (recorded.local, recorded.peer)
+    );
+    assert_eq!(
+        stream.up.first(),
+        Some(&22),
+        "a handshake, RFC 8446, section 5.1"
+    );
+    let piece = &noise[..1000];
+    assert!(!stream.down.windows(piece.len()).any(|w| w == piece));
+    let session =
+        "select offloaded, version, server_name, certificate_subject, error from tls_sessions";
+    assert_eq!(
+        dir.query(session),
+        [["true", "1.3", "localhost", "CN=localhost", ""]]
+    );
+}
+
+/// An authority in `ca.pem`, and a server that it vouches for in `server.pem` and `key.pem`.
+fn authority(dir: &Dir) {
+    let openssl = |args: &[&str]| {
+        let mut command = program("openssl");
+        let output = command
+            .current_dir(dir.path(""))
+            .args(args)
+            .output()
+            .unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl: {complaints}");
+    };
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let request = |rest: &[&str]| openssl(&[&["req", "-nodes"], &curve[..], rest].concat());
+    dir.create("names", "subjectAltName=DNS:localhost");
+    request(&[
+        "-x509",
+        "-subj",
+        "/CN=Test CA",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+    ]);
+    request(&[
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "server.csr",
+    ]);
+    let sign = ["x509", "-req", "-in", "server.csr", "-out", "server.pem"];
+    let signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+    openssl(&[&sign[..], &signer, &["-extfile", "names"]].concat());
 }
 
 /// CRC-32 as zlib has it, RFC 1952, section 8.
