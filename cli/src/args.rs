@@ -75,6 +75,10 @@ pub enum Command {
 /// A guest gets its arguments, the clocks, randomness and standard input, output and error. An
 /// environment and directories it gets only if they are given here. A module that imports WasmEdge's
 /// socket functions may use the network.
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these are the texts of the help, where addresses have brackets"
+)]
 #[derive(Debug, Args)]
 #[command(override_usage = "timecraft run [OPTIONS] [--] MODULE [ARGS...]")]
 pub struct Run {
