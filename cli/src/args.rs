@@ -3,6 +3,8 @@
 //! Values are parsed here, once, into checked types. This module must never open a file or look
 //! at the environment: what an option means is the business of [`crate::commands`].
 
+pub mod network;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +63,12 @@ pub enum Command {
     /// Query what was recorded
     #[cfg(feature = "sql")]
     Sql(Box<Sql>),
+    /// Print what a process did, line by line, also while it runs
+    #[command(subcommand)]
+    Trace(network::Trace),
+    /// Write what a process did for other tools
+    #[command(subcommand)]
+    Export(network::Export),
     /// Print the configuration in effect, and where each value comes from
     Config,
     /// Print the versions of timecraft and of its engine

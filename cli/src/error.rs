@@ -17,6 +17,9 @@ pub enum Error {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Runtime(#[from] timecraft_runtime::Error),
+    /// A log that is read.
+    #[error(transparent)]
+    Log(#[from] timecraft_segment::Error),
     #[cfg(feature = "sql")]
     #[error(transparent)]
     Query(#[from] timecraft_query::Error),
@@ -40,7 +43,6 @@ pub enum Error {
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
     /// What was asked for makes no sense; the second is what to do.
-    #[cfg(feature = "sql")]
     #[error("{0}")]
     Usage(String, Option<String>),
 }
@@ -68,9 +70,9 @@ impl Error {
             Error::Config(e) => e.hint(),
             Error::Runtime(timecraft_runtime::Error::Read { source, .. }) => unreadable(source),
             Error::Runtime(e) => e.hint(),
+            Error::Log(e) => e.hint(),
             #[cfg(feature = "sql")]
             Error::Sql(e) => e.hint(),
-            #[cfg(feature = "sql")]
             Error::Usage(_, hint) => hint.clone(),
             #[cfg(feature = "sql")]
             Error::Query(_) => None,

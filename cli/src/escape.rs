@@ -42,7 +42,6 @@ pub fn push(out: &mut String, c: char) {
 }
 
 /// One line: everything active is escaped, line breaks too.
-#[cfg(any(feature = "sql", test))]
 pub fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push(&mut out, c));
@@ -65,7 +64,6 @@ pub fn lines(text: &str) -> String {
 ///
 /// The control characters below U+0020 are escaped in JSON already, save the white space between
 /// values, which is left.
-#[cfg(feature = "sql")]
 pub fn json(text: &str) -> std::borrow::Cow<'_, str> {
     let hidden = |c: char| c >= '\x7f' && is_active(c);
     if !text.contains(hidden) {

@@ -8,11 +8,14 @@
 mod args;
 mod commands;
 mod config;
+mod destination;
 mod error;
 mod escape;
 mod nearest;
+mod network;
 #[cfg(feature = "sql")]
 mod output;
+mod pcapng;
 mod printer;
 #[cfg(feature = "sql")]
 mod sql;

@@ -17,6 +17,7 @@ use crate::escape;
 pub struct Printer {
     stdout_is_terminal: bool,
     colors: bool,
+    colors_wanted: bool,
     /// Standard error, once a guest runs whose end may not wait for who reads it.
     interruptible: OnceLock<Mutex<Output>>,
 }
@@ -29,6 +30,7 @@ impl Printer {
         Printer {
             stdout_is_terminal: io::stdout().is_terminal(),
             colors: stderr_is_terminal && wanted,
+            colors_wanted: wanted,
             interruptible: OnceLock::new(),
         }
     }
@@ -41,9 +43,13 @@ impl Printer {
     }
 
     /// Whether people read standard output.
-    #[cfg(feature = "sql")]
     pub fn stdout_is_terminal(&self) -> bool {
         self.stdout_is_terminal
+    }
+
+    /// Whether standard output takes colours.
+    pub fn stdout_colors(&self) -> bool {
+        self.stdout_is_terminal && self.colors_wanted
     }
 
     /// Whether standard error takes colours.

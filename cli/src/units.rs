@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use timecraft_segment::LogOptions;
+use jiff::{SignedDuration, Timestamp};
+use timecraft_segment::{LogOptions, UnixNs};
 
 use crate::args::Directory;
 
@@ -105,6 +105,29 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("expected more than no time".to_owned()),
     }
+}
+
+/// A moment of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// By the clock.
+    At(UnixNs),
+    /// So long after it started.
+    After(Duration),
+}
+
+/// Reads a time as RFC 3339 has it, or a duration as [`parse_duration`].
+pub fn parse_moment(text: &str) -> Result<Moment, String> {
+    if let Ok(duration) = parse_duration(text) {
+        return Ok(Moment::After(duration));
+    }
+    let time: Timestamp = text.parse().map_err(|_| {
+        "expected a time with its zone, such as 2026-11-24T08:13:20Z, or a duration, such as 1m30s"
+            .to_owned()
+    })?;
+    let nanoseconds = i64::try_from(time.as_nanosecond());
+    let nanoseconds = nanoseconds.map_err(|_| "expected a time before the year 2262".to_owned())?;
+    Ok(Moment::At(UnixNs(nanoseconds)))
 }
 
 /// Reads `NAME=VALUE` for an environment.
@@ -206,6 +229,26 @@ mod tests {
         }
         for text in ["65535", "1025MiB", "x"] {
             assert!(parse_stack_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let at = |ns| Ok(Moment::At(UnixNs(ns)));
+        assert_eq!(parse_moment("1970-01-01T00:00:01.5Z"), at(1_500_000_000));
+        assert_eq!(parse_moment("1970-01-01 01:00:00+01:00"), at(0));
+        assert_eq!(
+            parse_moment("2s"),
+            Ok(Moment::After(Duration::from_secs(2)))
+        );
+        for text in [
+            "",
+            "2",
+            "1970-01-01",
+            "1970-01-01T00:00:00",
+            "9000-01-01T00:00:00Z",
+        ] {
+            assert!(parse_moment(text).is_err(), "{text}");
         }
     }
 

@@ -1,17 +1,20 @@
 //! The commands, one file each, and how the binary ends.
 
 mod config;
+mod export;
 mod run;
 #[cfg(feature = "sql")]
 mod sql;
+mod trace;
 mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
-use timecraft_segment::Registry;
+use timecraft_segment::{Damage, Registry};
 
+use crate::args::network::{Export, Trace};
 use crate::args::{Cli, Command};
 use crate::config::{Config, Surroundings, load};
 use crate::error::Error;
@@ -89,6 +92,12 @@ fn dispatch(printer: &Printer, cli: Cli) -> Result<ExitStatus, Error> {
         Command::Run(args) => run::run(printer, &config(&cli.global)?, *args),
         #[cfg(feature = "sql")]
         Command::Sql(args) => sql::sql(printer, &config(&cli.global)?, around.folder(), *args),
+        Command::Trace(Trace::Network(args)) => {
+            trace::network(printer, &config(&cli.global)?, *args)
+        }
+        Command::Export(Export::Pcapng(args)) => {
+            export::pcapng(printer, &config(&cli.global)?, &args)
+        }
         Command::Config => config::config(printer, &config(&cli.global)?),
         Command::Version => version::version(printer),
     }
@@ -108,6 +117,16 @@ fn open_registry(printer: &Printer, config: &Config) -> Registry {
     registry
 }
 
+/// Says what of a log is left out because it is damaged.
+fn tell_damage(printer: &Printer, damage: &Damage) {
+    printer.warn(&format!(
+        "left out what is damaged in {} at byte {}: {}",
+        damage.path.display(),
+        damage.position,
+        damage.what
+    ));
+}
+
 /// Whether a registry is only there to be read.
 fn is_read_only(error: &timecraft_segment::Error) -> bool {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
@@ -122,7 +141,6 @@ fn finish(printer: &Printer, result: Result<ExitStatus, Error>, failure: ExitSta
         Err(error) => {
             printer.report(&error);
             match error {
-                #[cfg(feature = "sql")]
                 Error::Usage(..) => ExitStatus::Usage,
                 _ => failure,
             }

@@ -10,15 +10,15 @@ mod json;
 mod markdown;
 mod table;
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::BufWriter;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use crate::args::Format;
+use crate::destination::Destination;
 use crate::error::Error;
 use crate::printer::Printer;
 
@@ -37,47 +37,6 @@ pub struct Output {
     /// Times in tables are for people: local, with their offset.
     local_times: bool,
     to: Destination,
-}
-
-enum Destination {
-    Stdout,
-    /// Written beside its place and put there when all is well.
-    File {
-        path: PathBuf,
-        temporary: PathBuf,
-        file: File,
-    },
-    /// A pipe or a device: nothing can be put in its place.
-    Special(File),
-}
-
-impl Destination {
-    fn at(path: &Path) -> io::Result<Destination> {
-        // A link stays, and what it leads to is replaced.
-        let path = match path.canonicalize() {
-            Ok(path) => path,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
-            Err(e) => return Err(e),
-        };
-        match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(metadata) if !metadata.is_file() => {
-                return Ok(Destination::Special(
-                    File::options().write(true).open(&path)?,
-                ));
-            }
-            _ => {}
-        }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file = File::create(&temporary)?;
-        Ok(Destination::File {
-            path,
-            temporary,
-            file,
-        })
-    }
 }
 
 impl Output {
@@ -106,11 +65,7 @@ impl Output {
                 to: Destination::Stdout,
             });
         };
-        let to = Destination::at(path).map_err(|source| Error::File {
-            doing: "create",
-            path: path.to_owned(),
-            source,
-        })?;
+        let to = Destination::at(path)?;
         Ok(Output {
             format,
             local_times: false,
@@ -137,11 +92,8 @@ impl Output {
     /// # Errors
     /// When its first bytes cannot be written, or the format cannot hold the schema.
     pub fn rows(&self, schema: &SchemaRef) -> Result<Box<dyn Rows>, ArrowError> {
-        let (out, seekable): (Box<dyn Write + Send>, bool) = match &self.to {
-            Destination::Stdout => (Box::new(BufWriter::new(io::stdout())), false),
-            Destination::File { file, .. } => (Box::new(BufWriter::new(file.try_clone()?)), true),
-            Destination::Special(file) => (Box::new(BufWriter::new(file.try_clone()?)), false),
-        };
+        let out = BufWriter::new(self.to.writer()?);
+        let seekable = self.to.is_seekable();
         Ok(match self.format {
             Format::Table => Box::new(table::Table::new(out, schema, self.local_times)),
             Format::Markdown => Box::new(markdown::Markdown::new(out, schema)?),
@@ -159,30 +111,7 @@ impl Output {
     ///
     /// # Errors
     /// When that fails; the place is as it was then.
-    pub fn keep(mut self) -> Result<(), Error> {
-        let to = std::mem::replace(&mut self.to, Destination::Stdout);
-        let Destination::File {
-            path, temporary, ..
-        } = to
-        else {
-            return Ok(());
-        };
-        std::fs::rename(&temporary, &path).map_err(|source| {
-            let _ = std::fs::remove_file(&temporary);
-            Error::File {
-                doing: "write",
-                path,
-                source,
-            }
-        })
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Destination::File { temporary, .. } = &self.to {
-            // Only where the query failed: half a result helps nobody.
-            let _ = std::fs::remove_file(temporary);
-        }
+    pub fn keep(self) -> Result<(), Error> {
+        self.to.keep()
     }
 }

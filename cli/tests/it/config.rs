@@ -81,7 +81,7 @@ fn the_versions_are_said() {
 fn the_commands_are_listed() {
     let dir = Dir::new();
     let said = dir.cmd(["help"]).assert(0);
-    for command in ["run", "config", "version"] {
+    for command in ["run", "trace", "export", "config", "version"] {
         assert!(
             said.out().contains(&format!("\n  {command} ")),
             "{}",
@@ -89,7 +89,7 @@ fn the_commands_are_listed() {
         );
     }
     assert!(said.stderr.is_empty());
-    for command in ["run", "config", "version"] {
+    for command in ["run", "trace", "export", "config", "version"] {
         assert!(!dir.cmd(["help", command]).assert(0).out().is_empty());
     }
 }

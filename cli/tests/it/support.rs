@@ -258,6 +258,8 @@ pub const VARIES: &[(&str, &str)] = &[
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)",
         "[TIME]",
     ),
+    (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6}", "[TIME]"),
+    (r#""(elapsed|duration)_ns":\d+"#, "\"${1}_ns\":[NS]"),
     (r"(?m)^ +\d+\.\d{6} ", "[ELAPSED] "),
     (r"<\d+\.\d{6}>", "<[DURATION]>"),
     (r"timecraft \d+\.\d+\.\d+", "timecraft [VERSION]"),

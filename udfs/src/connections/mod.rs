@@ -141,6 +141,14 @@ impl Connections {
         self.sockets.values().flat_map(Socket::connections)
     }
 
+    /// The connections that are open on a descriptor: several where it is of datagrams.
+    pub fn of_descriptor(&self, fd: u32) -> impl Iterator<Item = &Connection> {
+        self.sockets
+            .get(&fd)
+            .into_iter()
+            .flat_map(Socket::connections)
+    }
+
     /// The TLS sessions of open connections that no server has answered yet.
     pub fn unanswered_tls(&self) -> impl Iterator<Item = Tls> {
         self.sockets.values().flat_map(Socket::unanswered_tls)

@@ -1,0 +1,91 @@
+//! The commands that show what went over the network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::network::filter::{Block, NamePattern, Protocol};
+use crate::units::{self, Moment};
+
+/// What can be traced.
+#[derive(Debug, Subcommand)]
+pub enum Trace {
+    /// Print what a process did with sockets, names and TLS
+    #[command(visible_alias = "net")]
+    Network(Box<TraceNetwork>),
+}
+
+/// Print what a process did with sockets, names and TLS.
+///
+/// A line is a call on a socket: when (UTC), who to whom, what, how it ended, how many bytes. Of what
+/// was received and accepted the peer stands first. Names that were looked up and TLS sessions have
+/// lines of their own. A process that runs is shown up to now, or with --follow to its end.
+#[derive(Debug, Args)]
+pub struct TraceNetwork {
+    /// The process: its id or the end of it, its name, or `latest`
+    #[arg(value_name = "PROCESS")]
+    pub process: String,
+    /// Show the bytes, and the calls that moved none: options, addresses, attempts that would have waited
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How it is written
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = TraceFormat::Text)]
+    pub output: TraceFormat,
+    /// Begin here: at a time such as 2026-11-24T08:13:20Z, or so long after the process started: 1m30s
+    #[arg(short = 't', long, value_name = "TIME", value_parser = units::parse_moment)]
+    pub start_time: Option<Moment>,
+    /// End this long after the beginning
+    #[arg(short, long, value_name = "DURATION", value_parser = units::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Go on for as long as the process runs
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what is from, to or resolved to this IP address or block, such as 10.0.0.0/8 (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Vec<Block>,
+    /// Only what is from or to this port (may be repeated)
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Only what is with a server of this name, once it is known, or of *.NAME (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<NamePattern>,
+    /// Only what this carries (may be repeated)
+    #[arg(long, value_name = "PROTOCOL", value_enum)]
+    pub protocol: Vec<Protocol>,
+}
+
+/// How a trace is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceFormat {
+    /// For people
+    Text,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Ndjson,
+}
+
+/// What can be exported.
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// Write what went over the network as packets, for Wireshark
+    Pcapng(ExportPcapng),
+}
+
+/// Write what went over the network as packets, for Wireshark.
+///
+/// Ends, bytes, their order and times are those that were recorded. Handshakes, acknowledgements and
+/// the cut into segments are made up, since the host's kernel keeps the real ones to itself. Where the
+/// host does TLS for the guest, the packets carry clear text.
+///
+/// Unix sockets have no packets; what is left out is counted on standard error.
+#[derive(Debug, Args)]
+pub struct ExportPcapng {
+    /// The process: its id or the end of it, its name, or `latest`
+    #[arg(value_name = "PROCESS")]
+    pub process: String,
+    /// The file, which appears when all of it is written; `-` is standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}

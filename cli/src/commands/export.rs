@@ -1,0 +1,109 @@
+//! `timecraft export`: what a process did, in the formats of other tools.
+
+use std::io::BufWriter;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::args::network::ExportPcapng;
+use crate::commands::{ExitStatus, open_registry, tell_damage};
+use crate::config::Config;
+use crate::destination::Destination;
+use crate::error::Error;
+use crate::network::walk::Walk;
+use crate::pcapng::{Capture, Counts};
+use crate::printer::Printer;
+
+/// Writes a packet capture.
+pub fn pcapng(
+    printer: &Printer,
+    config: &Config,
+    args: &ExportPcapng,
+) -> Result<ExitStatus, Error> {
+    let registry = open_registry(printer, config);
+    let process = registry.find(&args.process)?;
+    let (mut walk, start) = Walk::begin(registry, process)?;
+    let to_stdout = args.file == Path::new("-");
+    if to_stdout && printer.stdout_is_terminal() {
+        return Err(Error::Usage(
+            "a packet capture is not text, and standard output is a terminal".to_owned(),
+            Some(
+                "name a file, or pipe it on: timecraft export pcapng PROCESS - | tshark -r -"
+                    .to_owned(),
+            ),
+        ));
+    }
+    let destination = match to_stdout {
+        true => Destination::Stdout,
+        false => Destination::at(&args.file)?,
+    };
+    let failed = |source| match to_stdout {
+        true => Error::Output(source),
+        false => Error::File {
+            doing: "write",
+            path: args.file.clone(),
+            source,
+        },
+    };
+    let out = BufWriter::new(destination.writer().map_err(failed)?);
+    let mut capture = Capture::begin(out, &start).map_err(failed)?;
+    let damaged = |damage: &_| tell_damage(printer, damage);
+    walk.advance(false, damaged, |meant| {
+        capture
+            .record(meant.record, meant.events, meant.connections)
+            .map_err(failed)?;
+        Ok::<_, Error>(ControlFlow::Continue(()))
+    })?;
+    let counts = capture.finish().map_err(failed)?;
+    destination.keep()?;
+    printer.note(&report(counts));
+    Ok(ExitStatus::Success)
+}
+
+/// What was written, and on lines of their own what was not.
+fn report(counts: Counts) -> String {
+    let several = |n, one: &str, more: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {more}"),
+    };
+    let packets = several(counts.packets, "packet", "packets");
+    let connections = several(counts.connections, "connection", "connections");
+    let mut text = format!("{packets} of {connections}");
+    for (count, one, more, why) in [
+        (
+            counts.unix,
+            "connection of a Unix socket",
+            "connections of Unix sockets",
+            "no packet carries them",
+        ),
+        (
+            counts.denied,
+            "connection",
+            "connections",
+            "refused by policy, so that nothing was sent",
+        ),
+        (
+            counts.mirrored,
+            "connection",
+            "connections",
+            "of the guest with itself, and the packets of the other end are there",
+        ),
+        (
+            counts.unknown,
+            "connection",
+            "connections",
+            "whose addresses are not in the log",
+        ),
+        (
+            counts.oversized,
+            "datagram",
+            "datagrams",
+            "larger than a packet can be",
+        ),
+    ] {
+        if count > 0 {
+            let what = several(count, one, more);
+            text.push_str(&format!("\nleft out: {what}: {why}"));
+        }
+    }
+    text
+}
