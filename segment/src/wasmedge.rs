@@ -98,6 +98,22 @@ const fn row(
     }
 }
 
+/// What is done with an address.
+static TO_ADDRESS: [Param; 3] = [int("fd", Fd), int("addr", Address), int("port", Number)];
+/// One end of a socket, in version 1.
+static END_V1: [Param; 4] = [
+    int("fd", Fd),
+    int("addr", OutAddress),
+    int("addr_type", Out(Scalar::Named32(&ADDRESS_TYPE))),
+    int("port", Out(Scalar::Port)),
+];
+/// One end of a socket, in version 2.
+static END_V2: [Param; 3] = [
+    int("fd", Fd),
+    int("addr", OutAddress),
+    int("port", Out(Scalar::Port)),
+];
+
 /// The rows, numbered after [`crate::wasi::FUNCTIONS`].
 pub static FUNCTIONS: &[Function] = &[
     row(
@@ -112,22 +128,8 @@ pub static FUNCTIONS: &[Function] = &[
         &[2],
         None,
     ),
-    row(
-        48,
-        Abi::WasmEdge,
-        "sock_bind",
-        &[int("fd", Fd), int("addr", Address), int("port", Number)],
-        &[],
-        None,
-    ),
-    row(
-        49,
-        Abi::WasmEdge,
-        "sock_connect",
-        &[int("fd", Fd), int("addr", Address), int("port", Number)],
-        &[],
-        None,
-    ),
+    row(48, Abi::WasmEdge, "sock_bind", &TO_ADDRESS, &[], None),
+    row(49, Abi::WasmEdge, "sock_connect", &TO_ADDRESS, &[], None),
     row(
         50,
         Abi::WasmEdge,
@@ -225,12 +227,7 @@ pub static FUNCTIONS: &[Function] = &[
         57,
         Abi::WasmEdgeV1,
         "sock_getlocaladdr",
-        &[
-            int("fd", Fd),
-            int("addr", OutAddress),
-            int("addr_type", Out(Scalar::Named32(&ADDRESS_TYPE))),
-            int("port", Out(Scalar::Port)),
-        ],
+        &END_V1,
         &[2, 3],
         None,
     ),
@@ -238,12 +235,7 @@ pub static FUNCTIONS: &[Function] = &[
         58,
         Abi::WasmEdgeV1,
         "sock_getpeeraddr",
-        &[
-            int("fd", Fd),
-            int("addr", OutAddress),
-            int("addr_type", Out(Scalar::Named32(&ADDRESS_TYPE))),
-            int("port", Out(Scalar::Port)),
-        ],
+        &END_V1,
         &[2, 3],
         None,
     ),
@@ -268,24 +260,9 @@ pub static FUNCTIONS: &[Function] = &[
         60,
         Abi::WasmEdgeV2,
         "sock_getlocaladdr",
-        &[
-            int("fd", Fd),
-            int("addr", OutAddress),
-            int("port", Out(Scalar::Port)),
-        ],
+        &END_V2,
         &[2],
         None,
     ),
-    row(
-        61,
-        Abi::WasmEdgeV2,
-        "sock_getpeeraddr",
-        &[
-            int("fd", Fd),
-            int("addr", OutAddress),
-            int("port", Out(Scalar::Port)),
-        ],
-        &[2],
-        None,
-    ),
+    row(61, Abi::WasmEdgeV2, "sock_getpeeraddr", &END_V2, &[2], None),
 ];

@@ -14,7 +14,7 @@ use timecraft_segment::wasi;
 use timecraft_udfs::connections::{Connection, Event, Oddity, Protocol};
 
 use super::call_columns::{longs, shared};
-use super::sockets::{self, Waiting, Wants, moment};
+use super::sockets::{self, Wants, moment};
 use crate::scan::output::{Output, Step};
 use crate::scan::pruning::{long, times};
 use crate::scan::work::Item;
@@ -135,16 +135,13 @@ impl Table for Connections {
                 making
             },
         };
-        let mut rows = Waiting::new(process, columns);
-        let give = |_, event, out: &mut Output<'_>| match event {
-            Event::Closed(connection) => rows.push(connection, out),
-            _ => Ok(()),
+        let row = |_, event| match event {
+            Event::Closed(connection) => Some(connection),
+            _ => None,
         };
-        let end = sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
-        for connection in end.open() {
-            rows.push(connection.clone(), out)?;
-        }
-        rows.flush(out)
+        sockets::rows(process, scan, out, wants, columns, row, |end| {
+            end.open().cloned().collect()
+        })
     }
 }
 

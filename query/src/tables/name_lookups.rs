@@ -9,7 +9,7 @@ use timecraft_udfs::connections::{Event, Lookup};
 
 use super::call_columns::longs;
 use super::connections::{lists, process_ids, texts};
-use super::sockets::{self, Waiting, Wants, moment};
+use super::sockets::{self, Wants, moment};
 use crate::scan::output::{Output, Step};
 use crate::scan::pruning::{long, times};
 use crate::scan::work::Item;
@@ -74,13 +74,11 @@ impl Table for NameLookups {
             late: true,
             name: sockets::call,
         };
-        let mut rows = Waiting::new(process, columns);
-        let give = |_, event, out: &mut Output<'_>| match event {
-            Event::Lookup(lookup) => rows.push(lookup, out),
-            _ => Ok(()),
+        let row = |_, event| match event {
+            Event::Lookup(lookup) => Some(lookup),
+            _ => None,
         };
-        sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
-        rows.flush(out)
+        sockets::rows(process, scan, out, wants, columns, row, |_| Vec::new())
     }
 }
 

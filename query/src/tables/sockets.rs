@@ -213,7 +213,8 @@ impl<'a> Way<'a> {
         let summary = chunk.summary();
         let has = |when: Matters| {
             let ids = function::functions().map(|row| row.id);
-            ids.filter(|&id| matters(id) == when)
+            ids.chain([FunctionId::GAP])
+                .filter(|&id| matters(id) == when)
                 .any(|id| summary.may_have_function(id))
         };
         let ends = summary.may_have_function(FunctionId::END);
@@ -221,9 +222,7 @@ impl<'a> Way<'a> {
             has(Matters::WithSockets)
                 && self.decoder.descriptors().any(|fd| summary.may_have_fd(fd))
         };
-        has(Matters::Always)
-            || summary.may_have_function(FunctionId::GAP)
-            || self.decoder.knows_sockets() && (ends || names_one())
+        has(Matters::Always) || self.decoder.knows_sockets() && (ends || names_one())
     }
 
     /// Whether rows of these, or what is wanted of them, stand in the payloads.
@@ -311,18 +310,38 @@ impl PruningStatistics for Ahead {
     }
 }
 
+/// The rows of a table that is made of events alone: those that `row` makes of them, and those of what is
+/// open at the end.
+pub(super) fn rows<T>(
+    process: &Snapshot,
+    scan: &Scan,
+    out: &mut Output<'_>,
+    wants: Wants,
+    columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>,
+    row: impl Fn(From, Event) -> Option<T>,
+    open: impl FnOnce(&Connections) -> Vec<T>,
+) -> Step {
+    let mut rows = Waiting::new(process, columns);
+    let give = |from, event, out: &mut Output<'_>| match row(from, event) {
+        Some(row) => rows.push(row, out),
+        None => Ok(()),
+    };
+    let end = follow(process, scan, out, wants, give, |_, _| Ok(()))?;
+    for row in open(&end) {
+        rows.push(row, out)?;
+    }
+    rows.flush(out)
+}
+
 /// Rows that wait to be handed out.
-pub(super) struct Waiting<'a, T> {
+struct Waiting<'a, T> {
     process: &'a Snapshot,
     rows: Vec<T>,
     columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>,
 }
 
 impl<'a, T> Waiting<'a, T> {
-    pub(super) fn new(
-        process: &'a Snapshot,
-        columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>,
-    ) -> Self {
+    fn new(process: &'a Snapshot, columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>) -> Self {
         Waiting {
             process,
             rows: Vec::new(),
@@ -330,7 +349,7 @@ impl<'a, T> Waiting<'a, T> {
         }
     }
 
-    pub(super) fn push(&mut self, row: T, out: &mut Output<'_>) -> Step {
+    fn push(&mut self, row: T, out: &mut Output<'_>) -> Step {
         self.rows.push(row);
         if self.rows.len() >= out.batch_rows() {
             self.flush(out)
@@ -339,7 +358,7 @@ impl<'a, T> Waiting<'a, T> {
         }
     }
 
-    pub(super) fn flush(&mut self, out: &mut Output<'_>) -> Step {
+    fn flush(&mut self, out: &mut Output<'_>) -> Step {
         let rows = std::mem::take(&mut self.rows);
         out.emit(rows.len(), &(self.columns)(self.process, &rows)?)
     }

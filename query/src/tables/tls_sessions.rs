@@ -11,7 +11,7 @@ use timecraft_udfs::connections::{Event, Tls};
 
 use super::call_columns::longs;
 use super::connections::{process_ids, texts};
-use super::sockets::{self, Waiting, Wants, moment};
+use super::sockets::{self, Wants, moment};
 use crate::scan::output::{Output, Step};
 use crate::scan::pruning::{long, times};
 use crate::scan::work::Item;
@@ -98,16 +98,13 @@ impl Table for TlsSessions {
             late: true,
             name: sockets::call,
         };
-        let mut rows = Waiting::new(process, columns);
-        let give = |_, event, out: &mut Output<'_>| match event {
-            Event::Tls(tls) => rows.push(tls, out),
-            _ => Ok(()),
+        let row = |_, event| match event {
+            Event::Tls(tls) => Some(tls),
+            _ => None,
         };
-        let end = sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
-        for tls in end.unanswered_tls() {
-            rows.push(tls, out)?;
-        }
-        rows.flush(out)
+        sockets::rows(process, scan, out, wants, columns, row, |end| {
+            end.unanswered_tls().collect()
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use timecraft_udfs::connections::{Event, Warning};
 
 use super::call_columns::longs;
 use super::connections::{process_ids, texts};
-use super::sockets::{self, Waiting, Wants, moment};
+use super::sockets::{self, Wants, moment};
 use crate::scan::output::{Output, Step};
 use crate::scan::pruning::{long, times};
 use crate::scan::work::Item;
@@ -62,20 +62,15 @@ impl Table for Warnings {
             late: false,
             name: sockets::call,
         };
-        let mut rows = Waiting::new(process, columns);
-        let give = |from: sockets::From, event, out: &mut Output<'_>| match event {
-            Event::Warning(warning) => rows.push(
-                Row {
-                    offset: from.offset,
-                    time_ns: from.start,
-                    warning,
-                },
-                out,
-            ),
-            _ => Ok(()),
+        let row = |from: sockets::From, event| match event {
+            Event::Warning(warning) => Some(Row {
+                offset: from.offset,
+                time_ns: from.start,
+                warning,
+            }),
+            _ => None,
         };
-        sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
-        rows.flush(out)
+        sockets::rows(process, scan, out, wants, columns, row, |_| Vec::new())
     }
 }
 
