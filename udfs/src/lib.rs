@@ -43,7 +43,10 @@
 
 mod bytes;
 pub mod connections;
+pub mod conversations;
 pub mod dns;
 pub mod files;
+pub mod http;
+pub mod protocol;
 pub mod state;
 pub mod tls;

@@ -46,3 +46,21 @@ pub(crate) fn restore<T: DeserializeOwned>(version: u32, saved: &[u8]) -> Result
     }
     Ok(serde_json::from_slice::<Saved<T>>(saved)?.state)
 }
+
+/// Bytes in JSON: two digits each.
+pub(crate) mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        to.serialize_str(&text)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        let digits = text.as_bytes().chunks(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = digits.map(byte).collect();
+        bytes.ok_or_else(|| D::Error::custom("not bytes in hexadecimal"))
+    }
+}

@@ -89,7 +89,7 @@ pub fn rows<'a>(start: UnixNs, meant: &Meant<'a>) -> Vec<Row<'a>> {
                 Some(of_warning(with(at(now), connection), warning))
             }
             // What they say, the calls before them have said.
-            Event::Data(_) | Event::Closed(_) => None,
+            Event::Data(_) | Event::End(_) | Event::Closed(_) => None,
         });
     }
     rows

@@ -6,7 +6,7 @@ use timecraft_segment::socket::{self, Ends};
 
 use super::Connections;
 use super::connection::{Role, errno};
-use super::event::{Action, Direction};
+use super::event::{Action, Direction, End, Event};
 use super::facts::Step;
 use super::sockets::{new_flow, returned};
 
@@ -82,13 +82,18 @@ impl Connections {
         /// nothing that the peer sees.
         const WRITE: u64 = 2;
         let how = record.args.get(1).copied().unwrap_or(0);
+        self.call_on(record, Action::Shutdown, fd);
         if returned(record) == Some(0)
             && how & WRITE != 0
             && let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(None))
+            && flow.connection.end(Direction::Sent)
         {
-            flow.connection.end(Direction::Sent);
+            self.out.push(Event::End(End {
+                connection: flow.connection.id,
+                fd,
+                direction: Direction::Sent,
+            }));
         }
-        self.call_on(record, Action::Shutdown, fd);
     }
 
     /// The option that says how a connection in progress ended.

@@ -250,13 +250,15 @@ impl Connection {
         self.seen.lost = true;
     }
 
-    /// A direction of it is at its end, which only an established one comes to.
-    pub(super) fn end(&mut self, direction: Direction) {
+    /// A direction of it is at its end, which only an established one comes to. Returns whether that
+    /// is new.
+    pub(super) fn end(&mut self, direction: Direction) -> bool {
         self.seen.established = true;
-        match direction {
-            Direction::Sent => self.seen.sent_end = true,
-            Direction::Received => self.seen.received_end = true,
-        }
+        let ended = match direction {
+            Direction::Sent => &mut self.seen.sent_end,
+            Direction::Received => &mut self.seen.received_end,
+        };
+        !std::mem::replace(ended, true)
     }
 
     /// Takes what a call on it returned that did not succeed.

@@ -15,6 +15,8 @@ pub enum Event {
     Call(Call),
     /// Bytes or a datagram that went over a connection.
     Data(Data),
+    /// A direction of a stream came to its end.
+    End(End),
     /// A name that was resolved, or was not.
     Lookup(Lookup),
     /// A TLS session, once as much is known of it as will be.
@@ -146,6 +148,18 @@ pub struct Data {
     pub local: Option<Address>,
     /// The other end.
     pub peer: Option<Address>,
+}
+
+/// A direction of a stream came to its end: nothing more goes that way. It is said once, and not where
+/// the whole connection is [closed](Event::Closed) before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The connection.
+    pub connection: u64,
+    /// The descriptor.
+    pub fd: u32,
+    /// Which way.
+    pub direction: Direction,
 }
 
 /// Who was asked for a name.

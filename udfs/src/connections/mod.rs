@@ -56,7 +56,7 @@ use timecraft_segment::descriptors::Descriptor;
 use timecraft_segment::{Ended, FunctionId, ProcessEnd, ProcessStart, Record};
 
 pub use connection::{Connection, Role, State};
-pub use event::{Action, Call, Data, Direction, Event, Lookup, Oddity, Source, Tls, Warning};
+pub use event::{Action, Call, Data, Direction, End, Event, Lookup, Oddity, Source, Tls, Warning};
 pub use facts::{Matters, Payload, matters, payload as payload_wanted};
 pub use streams::Protocol;
 

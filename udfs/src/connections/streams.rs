@@ -74,7 +74,7 @@ impl Budget {
 enum Head {
     /// It is not known yet what it is; nothing can be said before so many bytes are there.
     Open {
-        #[serde(with = "hexadecimal")]
+        #[serde(with = "crate::state::hexadecimal")]
         bytes: Vec<u8>,
         needed: usize,
     },
@@ -294,23 +294,5 @@ fn beginning(stream: &[u8]) -> Beginning {
     match may_be {
         true => Beginning::More,
         false => Beginning::Is(None),
-    }
-}
-
-/// Bytes in JSON: two digits each.
-mod hexadecimal {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        to.serialize_str(&text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits = text.as_bytes().chunks(2);
-        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-        let bytes: Option<Vec<u8>> = digits.map(byte).collect();
-        bytes.ok_or_else(|| D::Error::custom("not bytes in hexadecimal"))
     }
 }

@@ -7,7 +7,7 @@ use timecraft_segment::socket::{self, Address, TlsNote, Transport};
 use timecraft_segment::{Outcome, Record, describe};
 
 use super::connection::Role;
-use super::event::{Action, Call, Data, Direction, Event, Oddity, Tls};
+use super::event::{Action, Call, Data, Direction, End, Event, Oddity, Tls};
 use super::sockets::{call, new_flow, returned, warn};
 use super::streams::{Place, Protocol};
 use super::{Connections, names, payload};
@@ -76,7 +76,15 @@ impl Connections {
         }
         match (returned(record), size) {
             (_, Some(0)) if !is_datagram && direction == Direction::Sent => {}
-            (_, Some(0)) if !is_datagram && !peeks && has_room(record) => connection.end(direction),
+            (_, Some(0)) if !is_datagram && !peeks && has_room(record) => {
+                let first = connection.end(direction);
+                let end = End {
+                    connection: connection.id,
+                    fd,
+                    direction,
+                };
+                self.out.extend(first.then_some(Event::End(end)));
+            }
             (_, Some(size)) if !peeks && (size > 0 || is_datagram) => {
                 let position = connection.count(direction, size);
                 self.out.push(Event::Data(Data {

@@ -33,6 +33,7 @@ pub fn line(record: &Record<'_>, event: &Event) -> Option<String> {
                 data.size
             )
         }
+        Event::End(end) => format!("{offset} {} {} ends", end.connection, end.direction.name()),
         Event::Lookup(found) => format!(
             "{offset} lookup {}..{} {} {} {:?} {} {:?}",
             found.offset,
@@ -174,6 +175,8 @@ fn a_connection_is_two_streams_of_what_was_taken_and_given() {
             "8 2 received 0+3 1.2.3.4:80 wor",
             "9 2 received 3+2 1.2.3.4:80 ld",
             "10 2 sent 5+5 1.2.3.4:80 inter",
+            "13 2 received ends",
+            "14 2 sent ends",
             "15 closed 2..15 4 tcp client 10.0.0.1:5000 > 1.2.3.4:80 SF 20..Some(150) 10/3 5/2 None",
         ]
     );

@@ -1,0 +1,9 @@
+//! HTTP: what went over a connection as exchanges of a request with its response.
+
+mod exchange;
+mod oddity;
+
+pub use exchange::{
+    Body, Exchange, Framing, Headers, Informational, Messages, Request, Response, Version,
+};
+pub use oddity::Oddity;
