@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -325,4 +325,76 @@ fn a_guest_with_sockets_finds_how_the_host_resolves_names_and_no_more() {
         let said = dir.cmd(["run", "--dir", &grant, "resolves.wat"]).assert(0);
         assert_eq!(said.out(), "nameserver 192.0.2.1\n");
     }
+}
+
+/// Can open sockets, looks for directories as C libraries do, and for a file in none of them as Go does
+/// where `DIRECTORY` is -1; then it fails.
+const LOOKS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 32) "hosts")
+  (func (export "_start") (local $fd i32)
+    (local.set $fd (i32.const 3))
+    (loop $more
+      (call $prestat (local.get $fd) (i32.const 0))
+      (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
+      (br_if $more (i32.eqz)))
+    (drop (call $open (i32.const DIRECTORY) (i32.const 1) (i32.const 32) (i32.const 5)
+      (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)))
+    (call $exit (i32.const 1))))"#;
+
+#[test]
+fn a_guest_with_sockets_that_fails_is_not_said_to_lack_directories() {
+    let dir = Dir::new();
+    dir.create("looks.wat", LOOKS.replace("DIRECTORY", "3"));
+    snapshot!("sockets_failed", dir.cmd(["run", "looks.wat"]).assert(1));
+    dir.create("looks.wat", LOOKS.replace("DIRECTORY", "-1"));
+    snapshot!(
+        "sockets_failed_without_directory",
+        dir.cmd(["run", "looks.wat"]).assert(1)
+    );
+}
+
+#[test]
+fn the_file_of_a_socket_comes_and_goes_with_its_guest() {
+    let dir = Dir::new();
+    dir.create("echo.wat", ECHO);
+    let serve = || dir.cmd(["run", "-L", "unix:s", "echo.wat"]).spawn();
+    let echoes = || {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut stream = loop {
+            match UnixStream::connect(dir.path("s")) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        stream.write_all(b"there and back").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        assert_eq!(back, "there and back");
+    };
+    let child = serve();
+    echoes();
+    assert_eq!(ended(child), Some(0));
+    assert!(!dir.path("s").exists());
+
+    // What a host that was killed leaves is no obstacle to the next.
+    let mut child = serve();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !dir.path("s").exists() {
+        assert!(Instant::now() < deadline, "it never listens");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(dir.path("s").exists());
+    let child = serve();
+    echoes();
+    assert_eq!(ended(child), Some(0));
+    assert!(!dir.path("s").exists());
 }

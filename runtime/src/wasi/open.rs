@@ -102,7 +102,7 @@ impl Wasi {
         out: u64,
     ) -> Outcome {
         let opening = Opening::parse(lookup, oflags, base, fdflags)?;
-        let directory = match self.descriptors.get(fd)? {
+        let directory = match self.base(fd)? {
             Descriptor::Directory(directory) => directory,
             Descriptor::ResolverFiles(files) => {
                 let path = text(memory, name, length)?;

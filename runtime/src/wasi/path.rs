@@ -15,6 +15,7 @@ use rustix::fs::{OFlags, Stat};
 use super::abi;
 use super::descriptors::{Descriptor, Directory};
 use super::errno::Errno;
+use super::grants::Refusal;
 use super::stat::{set_times, timestamps};
 use super::{Outcome, Stop, Wasi, low};
 use crate::memory::{GuestMemory, MAX_PATH};
@@ -84,7 +85,18 @@ impl Directory {
     }
 }
 
+/// What Go says instead of a descriptor for a path that lies in no directory that it was given.
+const NO_DIRECTORY: u32 = u32::MAX;
+
 impl Wasi {
+    /// What a path that is opened or looked at is relative to.
+    pub(super) fn base(&self, fd: u32) -> Result<&Descriptor, Stop> {
+        self.descriptors.get(fd).map_err(|errno| match fd {
+            NO_DIRECTORY if !self.has_directories => Refusal::no_directories().into(),
+            _ => errno.into(),
+        })
+    }
+
     pub(super) fn path_create_directory(
         &self,
         memory: &mut GuestMemory<'_>,
@@ -108,7 +120,7 @@ impl Wasi {
         out: u64,
     ) -> Outcome {
         let follow = follow(flags)?;
-        if let Descriptor::ResolverFiles(files) = self.descriptors.get(fd)? {
+        if let Descriptor::ResolverFiles(files) = self.base(fd)? {
             let stat = files.stat(text(memory, name, length)?)?;
             return Ok(memory.write_struct(out, &stat)?);
         }

@@ -3,6 +3,7 @@
 //!
 //! A guest finds it as any directory that it was given. It never leads to the host's own `/etc`.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,8 +24,32 @@ pub const NAME: &str = "/etc";
 /// The files, in the order in which they are listed.
 const FILES: [&str; 2] = ["hosts", "resolv.conf"];
 
-/// More than either has anywhere, in bytes; what is larger is left out.
-const MAX_FILE: u64 = 1 << 20;
+/// The largest file that a guest gets, in bytes; one that is larger is not there.
+const MAX_FILE: usize = 1 << 20;
+
+/// The host's files, for its guest and for the policy about its network.
+#[derive(Default)]
+pub(super) struct HostFiles(Vec<(&'static str, Vec<u8>)>);
+
+impl HostFiles {
+    /// As they are now; one that cannot be read is not there.
+    pub fn read() -> HostFiles {
+        let read = |name| {
+            let path = Path::new(NAME).join(name);
+            // Anything else might be waited for.
+            let regular = std::fs::metadata(&path).is_ok_and(|m| m.is_file());
+            let content = regular.then(|| std::fs::read(&path).ok())??;
+            Some((name, content))
+        };
+        HostFiles(FILES.into_iter().filter_map(read).collect())
+    }
+
+    /// The text of a file, empty where there is none. What is not UTF-8 is a character that no name has.
+    pub fn text(&self, name: &str) -> Cow<'_, str> {
+        let file = self.0.iter().find(|f| f.0 == name);
+        file.map_or_else(Cow::default, |f| String::from_utf8_lossy(&f.1))
+    }
+}
 
 /// The directory. Clones are the same.
 #[derive(Clone)]
@@ -43,16 +68,11 @@ enum Found<'a> {
 }
 
 impl ResolverFiles {
-    /// The host's files as they are now; one that cannot be read is not there.
-    pub fn of_host() -> ResolverFiles {
-        let read = |name| {
-            let path = Path::new(NAME).join(name);
-            let small = std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_FILE);
-            let content = small.then(|| std::fs::read(&path).ok())??;
-            Some((name, content))
-        };
+    /// Those of the host.
+    pub fn of(host: &HostFiles) -> ResolverFiles {
+        let small = host.0.iter().filter(|f| f.1.len() <= MAX_FILE);
         ResolverFiles {
-            files: Arc::new(FILES.into_iter().filter_map(read).collect()),
+            files: Arc::new(small.cloned().collect()),
             grant: Arc::new(Grant {
                 host: NAME.into(),
                 guest: NAME.to_owned(),

@@ -5,6 +5,7 @@
 //! Whatever reaches beyond the guest passes through [`Wasi::permit`] first.
 
 pub(super) mod address;
+pub(super) mod file;
 mod lookup;
 mod options;
 pub(super) mod preopen;

@@ -5,30 +5,48 @@ use std::io;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
 use timecraft_segment::socket::{Address, Transport};
 
+use super::file::{self, SocketFile};
 use super::socket::{Socket, Stage};
-use crate::network::policy::Policy;
-use crate::network::{Endpoint, Rules};
-use crate::wasi::SetupError;
+use crate::network::Endpoint;
 use crate::wasi::abi::fdflags;
 
 /// A socket that listens.
-pub fn listen(endpoint: &Endpoint) -> io::Result<Socket> {
+pub struct Listener {
+    pub socket: Socket,
+    /// What the endpoint stands for: names have several addresses, one of which it listens at.
+    pub addresses: Vec<Address>,
+    /// The file of a Unix socket.
+    pub file: Option<SocketFile>,
+}
+
+/// A socket that listens.
+pub fn listen(endpoint: &Endpoint) -> io::Result<Listener> {
     match endpoint {
         Endpoint::Ip { host, port } => {
-            let listener = TcpListener::bind((host.as_str(), *port))?;
+            let found: Vec<_> = (host.as_str(), *port).to_socket_addrs()?.collect();
+            let listener = TcpListener::bind(&found[..])?;
             listener.set_nonblocking(true)?;
-            preopened(listener.into(), Transport::Tcp, Stage::Listening)
+            Ok(Listener {
+                socket: preopened(listener.into(), Transport::Tcp, Stage::Listening)?,
+                addresses: found.into_iter().map(Address::Ip).collect(),
+                file: None,
+            })
         }
         Endpoint::Unix(path) => {
-            let listener = UnixListener::bind(path)?;
+            let address = std::path::absolute(path)?.into_os_string().into_vec();
+            let (listener, file) = file::listen(path)?;
             listener.set_nonblocking(true)?;
-            preopened(listener.into(), Transport::UnixStream, Stage::Listening)
+            Ok(Listener {
+                socket: preopened(listener.into(), Transport::UnixStream, Stage::Listening)?,
+                addresses: vec![Address::Unix(address)],
+                file: Some(file),
+            })
         }
     }
 }
@@ -47,39 +65,6 @@ pub fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
             preopened(stream.into(), Transport::UnixStream, Stage::Connected)
         }
     }
-}
-
-/// The addresses that an endpoint stands for, where names have several.
-fn addresses(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
-    match endpoint {
-        Endpoint::Ip { host, port } => {
-            let found = (host.as_str(), *port).to_socket_addrs()?;
-            Ok(found.map(Address::Ip).collect())
-        }
-        Endpoint::Unix(path) => {
-            let path = std::path::absolute(path)?;
-            Ok(vec![Address::Unix(path.into_os_string().into_vec())])
-        }
-    }
-}
-
-/// What is decided by, with the addresses that `--listen` names.
-pub fn policy(mut rules: Rules, listen: &[Endpoint]) -> Result<Policy, SetupError> {
-    for endpoint in listen {
-        let found = addresses(endpoint).map_err(|source| SetupError::Socket {
-            doing: "listen at",
-            endpoint: endpoint.clone(),
-            source,
-        })?;
-        rules.listen.extend(found);
-    }
-    // A host without such a file has no resolvers and no names of its own.
-    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-    Ok(Policy::new(
-        rules,
-        &text("/etc/resolv.conf"),
-        &text("/etc/hosts"),
-    ))
 }
 
 /// As other hosts do it, the guest finds these non-blocking: Go polls only what is.
