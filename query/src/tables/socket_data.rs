@@ -97,10 +97,13 @@ impl Table for SocketData {
             name: sockets::call,
         };
         let rows = RefCell::new(Vec::new());
-        let give = |from: sockets::From, event, _: &mut Output<'_>| {
-            if let Event::Data(data) = event {
-                rows.borrow_mut().push(Place { from, data });
-            }
+        let give = |meant: sockets::Meant<'_>, _: &mut Output<'_>| {
+            let from = meant.from;
+            let data = meant.events.drain(..).filter_map(|event| match event {
+                Event::Data(data) => Some(Place { from, data }),
+                _ => None,
+            });
+            rows.borrow_mut().extend(data);
             Ok(())
         };
         let done = |seen: sockets::Seen<'_>, out: &mut Output<'_>| {

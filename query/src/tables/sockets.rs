@@ -7,6 +7,7 @@
 //! its sockets. Payloads stay compressed where nothing in them is wanted.
 
 use std::collections::{BTreeSet, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array};
@@ -64,6 +65,16 @@ impl From {
     }
 }
 
+/// What a record meant, or what follows from records that are missing.
+pub(super) struct Meant<'a> {
+    pub(super) from: From,
+    /// None where records are missing.
+    pub(super) record: Option<&'a Record<'a>>,
+    pub(super) events: &'a mut Vec<Event>,
+    /// The decoder, after the record.
+    pub(super) connections: &'a Connections,
+}
+
 /// What was read of a chunk.
 pub(super) struct Seen<'a> {
     pub(super) chunk: &'a Chunk,
@@ -77,19 +88,21 @@ struct Way<'a> {
     process: &'a Snapshot,
     content: bool,
     decoder: Connections,
+    /// What the last record meant.
+    events: Vec<Event>,
     /// The offset that comes next, and the chunk that was before.
     next: Offset,
     before: Option<usize>,
 }
 
-/// Goes through a process and gives all events, and after each chunk what was read of it. Returns the
-/// decoder as it is at the end, with what is open.
+/// Goes through a process and gives what each record meant, and after each chunk what was read of it.
+/// Returns the decoder as it is at the end, with what is open.
 pub(super) fn follow(
     process: &Snapshot,
     scan: &Scan,
     out: &mut Output<'_>,
     wants: Wants,
-    mut give: impl FnMut(From, Event, &mut Output<'_>) -> Step,
+    mut give: impl FnMut(Meant<'_>, &mut Output<'_>) -> Step,
     mut chunk_done: impl FnMut(Seen<'_>, &mut Output<'_>) -> Step,
 ) -> Step<Connections> {
     let chunks = process.chunks();
@@ -99,6 +112,7 @@ pub(super) fn follow(
         process,
         content: wants.content,
         decoder: Connections::at_start(process.start()),
+        events: Vec::new(),
         next: Offset(0),
         before: None,
     };
@@ -122,6 +136,14 @@ pub(super) fn follow(
     Ok(way.decoder)
 }
 
+/// Takes events where they cannot be given on while the decoder is at work.
+fn collect(events: &mut Vec<Event>) -> impl FnMut(Event) -> Result<(), Infallible> {
+    |event| {
+        events.push(event);
+        Ok(())
+    }
+}
+
 impl<'a> Way<'a> {
     /// Follows the next chunk, by its index. None where nothing in it can matter, or it is damaged and
     /// that is to be skipped.
@@ -129,7 +151,7 @@ impl<'a> Way<'a> {
         &mut self,
         at: usize,
         out: &mut Output<'_>,
-        give: &mut impl FnMut(From, Event, &mut Output<'_>) -> Step,
+        give: &mut impl FnMut(Meant<'_>, &mut Output<'_>) -> Step,
     ) -> Step<Option<Seen<'a>>> {
         let chunk = &self.process.chunks()[at];
         self.arrive(at, chunk, out, give)?;
@@ -137,8 +159,7 @@ impl<'a> Way<'a> {
             return Ok(None);
         }
         let Some(mut calls) = self.read(chunk, COLUMNS, out)? else {
-            let from = From::loss_before(chunk);
-            self.decoder.lose(|event| give(from, event, out))?;
+            self.lose_before(chunk, out, give)?;
             return Ok(None);
         };
         let functions = calls.functions.iter().enumerate();
@@ -150,8 +171,7 @@ impl<'a> Way<'a> {
         if self.needs_payload(&calls, &rows) {
             columns = Projection::ALL;
             let Some(all) = self.read(chunk, columns, out)? else {
-                let from = From::loss_before(chunk);
-                self.decoder.lose(|event| give(from, event, out))?;
+                self.lose_before(chunk, out, give)?;
                 return Ok(None);
             };
             calls = all;
@@ -159,8 +179,9 @@ impl<'a> Way<'a> {
         for row in rows {
             if let Some(record) = calls.get(row) {
                 let from = From::record(&record, row);
-                self.decoder
-                    .apply(&record, |event| give(from, event, out))?;
+                let collected = self.decoder.apply(&record, collect(&mut self.events));
+                collected.unwrap_or_else(|never: Infallible| match never {});
+                self.hand_out(from, Some(&record), out, give)?;
             }
         }
         Ok(Some(Seen {
@@ -168,6 +189,39 @@ impl<'a> Way<'a> {
             calls,
             columns,
         }))
+    }
+
+    /// Says that records are missing before a chunk, or that it cannot be read.
+    fn lose_before(
+        &mut self,
+        chunk: &Chunk,
+        out: &mut Output<'_>,
+        give: &mut impl FnMut(Meant<'_>, &mut Output<'_>) -> Step,
+    ) -> Step {
+        let collected = self.decoder.lose(collect(&mut self.events));
+        collected.unwrap_or_else(|never: Infallible| match never {});
+        self.hand_out(From::loss_before(chunk), None, out, give)
+    }
+
+    fn hand_out(
+        &mut self,
+        from: From,
+        record: Option<&Record<'_>>,
+        out: &mut Output<'_>,
+        give: &mut impl FnMut(Meant<'_>, &mut Output<'_>) -> Step,
+    ) -> Step {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let meant = Meant {
+            from,
+            record,
+            events: &mut self.events,
+            connections: &self.decoder,
+        };
+        give(meant, out)?;
+        self.events.clear();
+        Ok(())
     }
 
     fn read(
@@ -189,12 +243,11 @@ impl<'a> Way<'a> {
         at: usize,
         chunk: &Chunk,
         out: &mut Output<'_>,
-        give: &mut impl FnMut(From, Event, &mut Output<'_>) -> Step,
+        give: &mut impl FnMut(Meant<'_>, &mut Output<'_>) -> Step,
     ) -> Step {
         let summary = chunk.summary();
         if self.next != summary.first_offset {
-            let from = From::loss_before(chunk);
-            self.decoder.lose(|event| give(from, event, out))?;
+            self.lose_before(chunk, out, give)?;
         }
         self.next = summary.end_offset();
         let before = self.before.and_then(|at| self.process.chunks().get(at));
@@ -310,6 +363,9 @@ impl PruningStatistics for Ahead {
     }
 }
 
+/// What makes columns of rows.
+pub(super) type Columns<T> = fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>;
+
 /// The rows of a table that is made of events alone: those that `row` makes of them, and those of what is
 /// open at the end.
 pub(super) fn rows<T>(
@@ -317,14 +373,17 @@ pub(super) fn rows<T>(
     scan: &Scan,
     out: &mut Output<'_>,
     wants: Wants,
-    columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>,
+    columns: Columns<T>,
     row: impl Fn(From, Event) -> Option<T>,
     open: impl FnOnce(&Connections) -> Vec<T>,
 ) -> Step {
     let mut rows = Waiting::new(process, columns);
-    let give = |from, event, out: &mut Output<'_>| match row(from, event) {
-        Some(row) => rows.push(row, out),
-        None => Ok(()),
+    let give = |meant: Meant<'_>, out: &mut Output<'_>| {
+        let made = meant
+            .events
+            .drain(..)
+            .filter_map(|event| row(meant.from, event));
+        made.into_iter().try_for_each(|row| rows.push(row, out))
     };
     let end = follow(process, scan, out, wants, give, |_, _| Ok(()))?;
     for row in open(&end) {
@@ -334,14 +393,14 @@ pub(super) fn rows<T>(
 }
 
 /// Rows that wait to be handed out.
-struct Waiting<'a, T> {
+pub(super) struct Waiting<'a, T> {
     process: &'a Snapshot,
     rows: Vec<T>,
-    columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>,
+    columns: Columns<T>,
 }
 
 impl<'a, T> Waiting<'a, T> {
-    fn new(process: &'a Snapshot, columns: fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>) -> Self {
+    pub(super) fn new(process: &'a Snapshot, columns: Columns<T>) -> Self {
         Waiting {
             process,
             rows: Vec::new(),
@@ -349,7 +408,7 @@ impl<'a, T> Waiting<'a, T> {
         }
     }
 
-    fn push(&mut self, row: T, out: &mut Output<'_>) -> Step {
+    pub(super) fn push(&mut self, row: T, out: &mut Output<'_>) -> Step {
         self.rows.push(row);
         if self.rows.len() >= out.batch_rows() {
             self.flush(out)
@@ -358,7 +417,7 @@ impl<'a, T> Waiting<'a, T> {
         }
     }
 
-    fn flush(&mut self, out: &mut Output<'_>) -> Step {
+    pub(super) fn flush(&mut self, out: &mut Output<'_>) -> Step {
         let rows = std::mem::take(&mut self.rows);
         out.emit(rows.len(), &(self.columns)(self.process, &rows)?)
     }

@@ -1,0 +1,130 @@
+//! The rows of the tables that are made of what a protocol's decoder found.
+//!
+//! Each connection has a decoder of its own; what they find is rows, in the order in which nothing more
+//! is known of them, and at the end what is in flight. It must not know any protocol.
+
+use std::collections::HashSet;
+
+use timecraft_segment::snapshot::Snapshot;
+use timecraft_udfs::connections::{Connection, Event};
+use timecraft_udfs::conversations::Conversations;
+use timecraft_udfs::protocol::{At, Decoder, Found, Odd, Room};
+
+use super::sockets::{self, Columns, Meant, Waiting, Wants};
+use crate::scan::Scan;
+use crate::scan::output::{Output, Step};
+
+/// The most bytes that are kept of all bodies of a process that are open at once.
+const TOGETHER: usize = 256 << 20;
+
+/// What a decoder found, and on which connection.
+pub(super) struct Said<R> {
+    /// The connection as it was then.
+    pub(super) connection: Connection,
+    /// Whether the host does its TLS.
+    pub(super) offloaded: bool,
+    pub(super) row: R,
+}
+
+/// The rows of a process. Of a body at most `body` bytes are kept. `name` is as in [`Wants`].
+pub(super) fn rows<D: Decoder>(
+    process: &Snapshot,
+    scan: &Scan,
+    out: &mut Output<'_>,
+    body: usize,
+    name: fn(&str) -> &str,
+    columns: Columns<Said<D::Row>>,
+) -> Step {
+    let wants = Wants {
+        content: true,
+        late: true,
+        name,
+    };
+    let mut conversations = Conversations::<D>::new(Room::new(body, TOGETHER));
+    let mut offloaded = Offloaded::default();
+    let mut rows = Waiting::new(process, columns);
+    let give = |meant: Meant<'_>, out: &mut Output<'_>| {
+        offloaded.begin(meant.events);
+        let taken = conversations.apply(
+            at(&meant),
+            meant.record,
+            meant.events,
+            meant.connections,
+            |connection, found| match found {
+                Found::Row(row) => rows.push(offloaded.said(connection, row), out),
+                Found::Odd(_) => Ok(()),
+            },
+        );
+        offloaded.end(meant.events);
+        taken
+    };
+    let end = sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
+    for (connection, row) in conversations.in_flight(&end) {
+        rows.push(offloaded.said(connection, row), out)?;
+    }
+    rows.flush(out)
+}
+
+/// What a decoder finds odd.
+pub(super) struct Oddities<D>(Conversations<D>);
+
+impl<D: Decoder> Oddities<D> {
+    /// Bodies say nothing of what is odd, so none is kept.
+    pub(super) fn new() -> Oddities<D> {
+        Oddities(Conversations::new(Room::new(0, TOGETHER)))
+    }
+
+    /// Takes what a record meant.
+    pub(super) fn apply(
+        &mut self,
+        meant: &Meant<'_>,
+        mut give: impl FnMut(&Connection, Odd) -> Step,
+    ) -> Step {
+        self.0.apply(
+            at(meant),
+            meant.record,
+            meant.events,
+            meant.connections,
+            |connection, found| match found {
+                Found::Odd(odd) => give(connection, odd),
+                Found::Row(_) => Ok(()),
+            },
+        )
+    }
+}
+
+fn at(meant: &Meant<'_>) -> At {
+    At {
+        offset: meant.from.offset,
+        time_ns: meant.from.start,
+    }
+}
+
+/// The connections whose TLS the host does.
+#[derive(Default)]
+struct Offloaded(HashSet<u64>);
+
+impl Offloaded {
+    fn begin(&mut self, events: &[Event]) {
+        self.0.extend(events.iter().filter_map(|event| match event {
+            Event::Tls(tls) if tls.offloaded => Some(tls.connection),
+            _ => None,
+        }));
+    }
+
+    fn end(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::Closed(connection) = event {
+                self.0.remove(&connection.id);
+            }
+        }
+    }
+
+    fn said<R>(&self, connection: &Connection, row: R) -> Said<R> {
+        Said {
+            connection: connection.clone(),
+            offloaded: self.0.contains(&connection.id),
+            row,
+        }
+    }
+}
