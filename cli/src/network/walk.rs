@@ -23,6 +23,9 @@ pub struct Meant<'a> {
     pub events: &'a [Event],
     /// The connections that it was about and that are open after it, each once.
     pub connections: &'a [Connection],
+    /// The decoder, after it.
+    #[expect(dead_code, reason = "no protocol is traced yet")]
+    pub decoder: &'a Connections,
 }
 
 /// How the log stands that was gone through.
@@ -183,6 +186,7 @@ impl Walk {
             record: None,
             events: &events,
             connections: &[],
+            decoder: &self.decoder,
         })
     }
 
@@ -217,6 +221,7 @@ impl Walk {
             record: Some(record),
             events: &events,
             connections: &connections,
+            decoder: &self.decoder,
         })
     }
 }
