@@ -3,17 +3,15 @@
 //! Each test brings a guest to one such place, three times, and ends it there. No test measures
 //! time, but each fails where nothing ends; how long an end took is printed, with `--nocapture`.
 
+mod files;
 mod harness;
+mod network;
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::process::{Child, Stdio};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, FlockOperation, OFlags, flock, mknodat};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::pipe;
 use rustix::process::Signal;
@@ -64,30 +62,6 @@ fn writes(fd: u32) -> String {
     program(&["fd_write"], &body)
 }
 
-/// Opens `file` in the first directory with these rights (2 reads, 64 writes), and then does
-/// something with the descriptor, which is 4.
-fn opens(import: &str, rights: u32, then: &str) -> String {
-    let body = format!(
-        "(memory (export \"memory\") 2)
-        (data (i32.const 0) \"\\40\\00\\00\\00\\00\\10\\00\\00\")
-        (data (i32.const 16) \"file\")
-        (func (export \"_start\")
-          (drop (call $path_open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const 4)
-            (i32.const 0) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 24)))
-          {then})"
-    );
-    program(&["path_open", import], &body)
-}
-
-/// One call of a function that reads or writes the descriptor 4, for ever.
-fn moves(function: &str) -> String {
-    format!(
-        "(loop
-          (drop (call ${function} (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 8)))
-          (br 0))"
-    )
-}
-
 /// A terminal: the side that people sit at, and the one that programs use.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let people = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -102,10 +76,6 @@ fn terminal() -> (OwnedFd, OwnedFd) {
 fn sockets() -> (OwnedFd, OwnedFd) {
     let flags = SocketFlags::CLOEXEC;
     socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
-}
-
-fn fifo(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).unwrap();
 }
 
 /// Starts the guest with this as standard input, and holds the other side.
@@ -159,103 +129,6 @@ fn in_a_read_of_a_socket() {
         &reads(0),
         |_, cmd| with_stdin(cmd, sockets()),
     );
-}
-
-/// Waits in a call on the socket that it starts with, descriptor 3, or on one that it makes.
-fn on_a_socket(imports: &[&str], body: &str) -> String {
-    let body = format!(
-        "(memory (export \"memory\") 1)
-        (data (i32.const 0) \"\\40\\00\\00\\00\\00\\10\\00\\00\")
-        (func (export \"_start\")
-          (drop (call $fd_fdstat_set_flags (i32.const 3) (i32.const 0)))
-          {body})"
-    );
-    program(&[&["fd_fdstat_set_flags"], imports].concat(), &body)
-}
-
-#[test]
-fn in_an_accept() {
-    let accept = "(drop (call $sock_accept (i32.const 3) (i32.const 0) (i32.const 24)))";
-    ends(
-        "sock_accept",
-        Place::Waiting("sock_accept"),
-        &on_a_socket(&["sock_accept"], accept),
-        |_, cmd| {
-            let cmd = cmd.args(["-L", "127.0.0.1:0", "guest.wat"]);
-            (cmd.spawn(), nothing())
-        },
-    );
-}
-
-#[test]
-fn in_a_receive() {
-    let receive = "(drop (call $sock_recv (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 0)
-            (i32.const 24) (i32.const 28)))";
-    ends(
-        "sock_recv",
-        Place::Waiting("sock_recv"),
-        &on_a_socket(&["sock_recv"], receive),
-        |_, cmd| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let at = listener.local_addr().unwrap().to_string();
-            let cmd = cmd.args(["-D", &at, "guest.wat"]);
-            (cmd.spawn(), Box::new(listener))
-        },
-    );
-}
-
-/// A connection for which the other side has no room is tried again for minutes.
-#[test]
-fn in_a_connect() {
-    // The address 127.0.0.1 lies at 16, a pointer to it at 24, the new descriptor at 32.
-    let body = |port: u16| {
-        format!(
-            "(memory (export \"memory\") 1)
-            (data (i32.const 16) \"\\7f\\00\\00\\01\")
-            (data (i32.const 24) \"\\10\\00\\00\\00\\04\\00\\00\\00\")
-            (func (export \"_start\")
-              (drop (call $sock_open (i32.const 1) (i32.const 2) (i32.const 32)))
-              (drop (call $sock_connect (i32.load (i32.const 32)) (i32.const 24) (i32.const {port}))))"
-        )
-    };
-    let (listener, full, port) = full_listener();
-    ends(
-        "sock_connect",
-        Place::Waiting("sock_connect"),
-        &program(&["sock_open", "sock_connect"], &body(port)),
-        |_, cmd| (cmd.arg("guest.wat").spawn(), nothing()),
-    );
-    drop((listener, full));
-}
-
-/// A listener with no room for another connection, what fills it, and its port.
-fn full_listener() -> (OwnedFd, Vec<OwnedFd>, u16) {
-    let make = || {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
-    };
-    let listener = make();
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    rustix::net::bind(&listener, &any).unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
-    let address = SocketAddrV4::try_from(rustix::net::getsockname(&listener).unwrap()).unwrap();
-    let mut full = Vec::new();
-    // One that is not there at once has found no room.
-    loop {
-        let socket = make();
-        let _ = rustix::net::connect(&socket, &address);
-        let mut fds = [PollFd::new(&socket, PollFlags::OUT)];
-        let a_while = Timespec {
-            tv_sec: 0,
-            tv_nsec: 200_000_000,
-        };
-        let ready = poll(&mut fds, Some(&a_while)).unwrap();
-        full.push(socket);
-        if ready == 0 {
-            return (listener, full, address.port());
-        }
-        assert!(full.len() < 20, "it takes all");
-    }
 }
 
 #[test]
@@ -348,94 +221,6 @@ fn in_a_poll_of_descriptors() {
     );
 }
 
-/// `open` of a FIFO for writing waits for a reader.
-#[test]
-fn in_the_opening_of_a_fifo() {
-    let wat = opens("fd_write", 64, "");
-    ends(
-        "path_open of a FIFO",
-        Place::Waiting("path_open"),
-        &wat,
-        |dir, cmd| {
-            fifo(&dir.path("file"));
-            (cmd.args(["--dir", ".", "guest.wat"]).spawn(), nothing())
-        },
-    );
-}
-
-#[test]
-fn in_a_read_of_a_fifo() {
-    let wat = opens("fd_read", 2, &moves("fd_read"));
-    ends(
-        "fd_read of a FIFO",
-        Place::Waiting("fd_read"),
-        &wat,
-        |dir, cmd| {
-            fifo(&dir.path("file"));
-            (cmd.args(["--dir", ".", "guest.wat"]).spawn(), nothing())
-        },
-    );
-}
-
-#[test]
-fn in_a_write_to_a_full_fifo() {
-    let wat = opens("fd_write", 64, &moves("fd_write"));
-    ends(
-        "fd_write to a FIFO",
-        Place::Waiting("fd_write"),
-        &wat,
-        |dir, cmd| {
-            let path = dir.path("file");
-            fifo(&path);
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-            let reader = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).unwrap();
-            let child = cmd.args(["--dir", ".", "guest.wat"]).spawn();
-            (child, Box::new(reader))
-        },
-    );
-}
-
-/// A device that was granted by its directory.
-#[test]
-fn in_a_read_of_a_device() {
-    let (people, _programs) = terminal();
-    let name = ptsname(&people, Vec::new()).unwrap().into_string().unwrap();
-    let (folder, number) = name.rsplit_once('/').unwrap();
-    let wat = opens("fd_read", 2, &moves("fd_read"));
-    let path = format!("(data (i32.const 16) \"{number}\")");
-    let wat = wat
-        .replace("(data (i32.const 16) \"file\")", &path)
-        .replace(
-            "(i32.const 16) (i32.const 4)",
-            &format!("(i32.const 16) (i32.const {})", number.len()),
-        );
-    ends(
-        "fd_read of a device",
-        Place::Waiting("fd_read"),
-        &wat,
-        |_, cmd| (cmd.args(["--dir", folder, "guest.wat"]).spawn(), nothing()),
-    );
-}
-
-/// Another process's advisory lock is no obstacle: nothing in WASI waits for one.
-#[test]
-fn a_file_that_another_process_has_locked_is_not_waited_for() {
-    let dir = Dir::new();
-    let file = dir.create("file", "");
-    let lock = File::open(&file).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
-    dir.create("guest.wat", opens("fd_write", 64 + 2, "
-        (if (call $fd_write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))"));
-    dir.cmd(["run", "--dir", ".", "guest.wat"]).assert(0);
-    assert_eq!(std::fs::metadata(&file).unwrap().len(), 4096);
-    let ours = File::open(&file).unwrap();
-    assert_eq!(
-        flock(&ours, FlockOperation::NonBlockingLockExclusive),
-        Err(Errno::WOULDBLOCK),
-        "it was locked all along"
-    );
-}
-
 #[test]
 fn in_a_busy_loop() {
     let wat = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop (br 0))))";
@@ -498,50 +283,6 @@ fn in_a_call_for_much_randomness() {
     );
     ends("random_get", Place::After("random_get"), &wat, |_, cmd| {
         (cmd.arg("guest.wat").spawn(), nothing())
-    });
-}
-
-#[test]
-fn in_a_listing_of_many_files() {
-    let wat = program(
-        &["fd_readdir"],
-        "(memory (export \"memory\") 200)
-        (func (export \"_start\")
-          (loop
-            (drop (call $fd_readdir (i32.const 3) (i32.const 64) (i32.const 0xc00000) (i64.const 0) (i32.const 0)))
-            (br 0)))",
-    );
-    ends(
-        "fd_readdir",
-        Place::After("fd_readdir"),
-        &wat,
-        |dir, cmd| {
-            let files = dir.path("files");
-            std::fs::create_dir(&files).unwrap();
-            for i in 0..2000 {
-                File::create(files.join(format!("a file of a long name, number {i:0>200}")))
-                    .unwrap();
-            }
-            (cmd.args(["--dir", "files", "guest.wat"]).spawn(), nothing())
-        },
-    );
-}
-
-/// Writes that the disk takes are work and no wait.
-#[test]
-fn in_writes_of_a_file_that_are_forced_to_the_disk() {
-    let then = "(loop
-        (drop (call $fd_write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 8)))
-        (drop (call $fd_sync (i32.const 4)))
-        (br 0))";
-    let wat = opens("fd_sync", 64, then).replacen(
-        "(module\n",
-        "(module\n(import \"wasi_snapshot_preview1\" \"fd_write\" (func $fd_write (param i32 i32 i32 i32) (result i32)))\n",
-        1,
-    );
-    ends("fd_sync", Place::After("fd_sync"), &wat, |dir, cmd| {
-        dir.create("file", "");
-        (cmd.args(["--dir", ".", "guest.wat"]).spawn(), nothing())
     });
 }
 
