@@ -195,15 +195,15 @@ impl Descriptors {
         Ok(descriptor)
     }
 
-    /// Moves a descriptor to another number in use, which is closed.
-    pub fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
+    /// Moves a descriptor to another number in use, and returns what that stood for.
+    pub fn renumber(&mut self, from: u32, to: u32) -> Result<Option<Descriptor>, Errno> {
         self.get(to)?;
         self.get(from)?;
-        if from != to {
-            let moved = self.remove(from)?;
-            self.table[to as usize] = Some(moved);
+        if from == to {
+            return Ok(None);
         }
-        Ok(())
+        let moved = self.remove(from)?;
+        Ok(self.table[to as usize].replace(moved))
     }
 }
 

@@ -15,6 +15,7 @@ use super::descriptors::{Descriptor, Direction};
 use super::errno::Errno;
 use super::{Outcome, Stop, Wasi, low};
 use crate::memory::{GuestMemory, MAX_IOVECS};
+use crate::wakeup::Wakeup;
 
 /// The size in bytes of the vectors that precede a call's data in its input: of those that one
 /// call looks at.
@@ -170,24 +171,24 @@ impl Wasi {
     }
 
     pub(super) fn fd_close(&mut self, fd: u32) -> Outcome {
-        let closed: Descriptor = self.descriptors.remove(fd)?;
-        if let Descriptor::Socket(socket) = &closed {
-            // The descriptor is gone whatever comes of this.
-            let _ = socket.end_tls(&self.wakeup);
-        }
-        drop(closed);
-        Ok(())
+        let closed = self.descriptors.remove(fd)?;
+        closed.close(&self.wakeup)
     }
 
     pub(super) fn fd_renumber(&mut self, fd: u32, to: u32) -> Outcome {
-        if fd != to
-            && self.descriptors.get(fd).is_ok()
-            && let Ok(Descriptor::Socket(replaced)) = self.descriptors.get(to)
-        {
-            // It is closed whatever comes of this.
-            let _ = replaced.end_tls(&self.wakeup);
+        match self.descriptors.renumber(fd, to)? {
+            Some(replaced) => replaced.close(&self.wakeup),
+            None => Ok(()),
         }
-        Ok(self.descriptors.renumber(fd, to)?)
+    }
+}
+
+impl Descriptor {
+    fn close(self, wakeup: &Wakeup) -> Outcome {
+        match self {
+            Descriptor::Socket(socket) => socket.close(wakeup),
+            _ => Ok(()),
+        }
     }
 }
 

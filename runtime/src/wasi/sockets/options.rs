@@ -2,7 +2,11 @@
 //!
 //! Numbers are WasmEdge's (`WasmEdge/thirdparty/wasi/api.hpp`), and so are the structures: a duration is
 //! seconds and microseconds, 64 bits each; `linger` is a switch and seconds, 32 bits each. How long a call
-//! waits is kept here and never given to the host, whose sockets do not wait.
+//! waits, and for how much, is kept here and never given to the host, whose sockets do not wait. So a poll
+//! tells of the first byte, whatever `SO_RCVLOWAT` says.
+//!
+//! `SO_BINDTODEVICE` is refused: it goes around the host's routes, by which its user decides where a
+//! guest's packets leave. No flag grants it.
 
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ use super::tls;
 use super::{SOCK_DGRAM, SOCK_STREAM, address::word};
 use crate::memory::{GuestMemory, u32_at, u64_at};
 use crate::wasi::errno::Errno;
-use crate::wasi::{Outcome, Wasi};
+use crate::wasi::{Outcome, Stop, Wasi};
 
 /// The level of what all sockets have.
 const SOL_SOCKET: u32 = 0;
@@ -24,17 +28,18 @@ const IPPROTO_TCP: u32 = 6;
 const SO_REUSEADDR: u32 = 0;
 const SO_TYPE: u32 = 1;
 const SO_ERROR: u32 = 2;
+const SO_DONTROUTE: u32 = 3;
 const SO_BROADCAST: u32 = 4;
 const SO_SNDBUF: u32 = 5;
 const SO_RCVBUF: u32 = 6;
 const SO_KEEPALIVE: u32 = 7;
 const SO_OOBINLINE: u32 = 8;
 const SO_LINGER: u32 = 9;
+const SO_RCVLOWAT: u32 = 10;
 const SO_RCVTIMEO: u32 = 11;
 const SO_SNDTIMEO: u32 = 12;
 const SO_ACCEPTCONN: u32 = 13;
-/// The last option of [`SOL_SOCKET`]: `SO_BINDTODEVICE`.
-const LAST: u32 = 14;
+const SO_BINDTODEVICE: u32 = 14;
 /// Of [`IPPROTO_TCP`].
 const TCP_NODELAY: u32 = 15;
 
@@ -89,6 +94,16 @@ fn timeout(value: &[u8]) -> Result<Option<Duration>, Errno> {
     Ok((!time.is_zero()).then_some(time))
 }
 
+/// For how long to linger, where that is switched on; the host counts to [`i32::MAX`].
+fn linger(value: &[u8]) -> Result<Option<Duration>, Errno> {
+    if value.len() != 8 {
+        return Err(Errno::INVAL);
+    }
+    let (on, seconds) = (u32_at(value, 0) != 0, u32_at(value, 4));
+    let seconds = seconds.min(i32::MAX.cast_unsigned());
+    Ok(on.then(|| Duration::from_secs(seconds.into())))
+}
+
 impl Wasi {
     pub(in crate::wasi) fn sock_getsockopt(
         &mut self,
@@ -130,11 +145,11 @@ impl Wasi {
             socket.note_tls(memory);
             return begun;
         }
-        Ok(set(socket, level, name, value)?)
+        set(socket, level, name, value)
     }
 }
 
-fn get(socket: &Socket, level: u32, name: u32) -> Result<Value, Errno> {
+fn get(socket: &Socket, level: u32, name: u32) -> Result<Value, Stop> {
     Ok(match (level, name) {
         (SOL_SOCKET, SO_REUSEADDR) => sockopt::socket_reuseaddr(socket)?.into(),
         (SOL_SOCKET, SO_TYPE) => Value::Number(match socket.transport.is_datagram() {
@@ -155,9 +170,11 @@ fn get(socket: &Socket, level: u32, name: u32) -> Result<Value, Errno> {
         }
         (SOL_SOCKET, SO_KEEPALIVE) => sockopt::socket_keepalive(socket)?.into(),
         (SOL_SOCKET, SO_OOBINLINE) => sockopt::socket_oobinline(socket)?.into(),
-        (SOL_SOCKET, SO_LINGER) => Value::Linger(sockopt::socket_linger(socket)?),
-        (SOL_SOCKET, SO_RCVTIMEO) => Value::Timeout(socket.receive_timeout),
-        (SOL_SOCKET, SO_SNDTIMEO) => Value::Timeout(socket.send_timeout),
+        (SOL_SOCKET, SO_DONTROUTE) => socket.kept.dont_route.into(),
+        (SOL_SOCKET, SO_LINGER) => Value::Linger(socket.kept.linger),
+        (SOL_SOCKET, SO_RCVLOWAT) => Value::Number(socket.kept.receive_least.max(1)),
+        (SOL_SOCKET, SO_RCVTIMEO) => Value::Timeout(socket.kept.receive_timeout),
+        (SOL_SOCKET, SO_SNDTIMEO) => Value::Timeout(socket.kept.send_timeout),
         (SOL_SOCKET, SO_ACCEPTCONN) => sockopt::socket_acceptconn(socket)?.into(),
         (IPPROTO_TCP, TCP_NODELAY) if socket.transport == Transport::Tcp => {
             sockopt::tcp_nodelay(socket)?.into()
@@ -166,7 +183,7 @@ fn get(socket: &Socket, level: u32, name: u32) -> Result<Value, Errno> {
     })
 }
 
-fn set(socket: &mut Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+fn set(socket: &mut Socket, level: u32, name: u32, value: &[u8]) -> Outcome {
     let number = || match value.len() {
         4 => Ok(u32_at(value, 0)),
         _ => Err(Errno::INVAL),
@@ -180,19 +197,24 @@ fn set(socket: &mut Socket, level: u32, name: u32, value: &[u8]) -> Result<(), E
         (SOL_SOCKET, SO_RCVBUF) => sockopt::set_socket_recv_buffer_size(socket, size()?)?,
         (SOL_SOCKET, SO_KEEPALIVE) => sockopt::set_socket_keepalive(socket, on()?)?,
         (SOL_SOCKET, SO_OOBINLINE) => sockopt::set_socket_oobinline(socket, on()?)?,
-        (SOL_SOCKET, SO_LINGER) if value.len() == 8 => {
-            // A descriptor that lingers when it is closed would hold the guest where nothing ends it.
-            // Not to linger at all, but to reset, holds nobody.
-            match (u32_at(value, 0) != 0, u32_at(value, 4)) {
-                (false, _) => sockopt::set_socket_linger(socket, None)?,
-                (true, 0) => sockopt::set_socket_linger(socket, Some(Duration::ZERO))?,
-                (true, _) => return Err(Errno::NOTSUP),
-            }
+        (SOL_SOCKET, SO_DONTROUTE) if socket.transport == Transport::Udp => {
+            socket.kept.dont_route = on()?;
         }
-        (SOL_SOCKET, SO_LINGER) => return Err(Errno::INVAL),
-        (SOL_SOCKET, SO_RCVTIMEO) => socket.receive_timeout = timeout(value)?,
-        (SOL_SOCKET, SO_SNDTIMEO) => socket.send_timeout = timeout(value)?,
-        (SOL_SOCKET, SO_TYPE | SO_ERROR | SO_ACCEPTCONN) => return Err(Errno::NOPROTOOPT),
+        (SOL_SOCKET, SO_DONTROUTE) => {
+            let why = "the host says how connections are routed";
+            return Err(Stop::Because(Errno::NOTSUP, why.to_owned()));
+        }
+        (SOL_SOCKET, SO_LINGER) => {
+            let linger = linger(value)?;
+            // To reset holds nobody. A wait in the host's `close` is for where it can be ended alone.
+            let reset = linger.filter(Duration::is_zero);
+            sockopt::set_socket_linger(&*socket, reset)?;
+            socket.kept.linger = linger;
+        }
+        (SOL_SOCKET, SO_RCVLOWAT) => socket.kept.receive_least = number()?.min(MAX_BUFFER),
+        (SOL_SOCKET, SO_RCVTIMEO) => socket.kept.receive_timeout = timeout(value)?,
+        (SOL_SOCKET, SO_SNDTIMEO) => socket.kept.send_timeout = timeout(value)?,
+        (SOL_SOCKET, SO_TYPE | SO_ERROR | SO_ACCEPTCONN) => return Err(Errno::NOPROTOOPT.into()),
         (IPPROTO_TCP, TCP_NODELAY) if socket.transport == Transport::Tcp => {
             sockopt::set_tcp_nodelay(socket, on()?)?;
         }
@@ -201,12 +223,15 @@ fn set(socket: &mut Socket, level: u32, name: u32, value: &[u8]) -> Result<(), E
     Ok(())
 }
 
-/// `ENOTSUP` for an option that exists and that the host does not give, such as `SO_DONTROUTE`;
-/// `ENOPROTOOPT` for one that does not exist; `EINVAL` for a level that does not.
-fn unknown(level: u32, name: u32) -> Errno {
-    match level {
-        SOL_SOCKET if name <= LAST => Errno::NOTSUP,
-        SOL_SOCKET | IPPROTO_TCP => Errno::NOPROTOOPT,
-        _ => Errno::INVAL,
+/// `ENOTSUP` for the one that exists and that the host does not give; `ENOPROTOOPT` for one that does not
+/// exist; `EINVAL` for a level that does not.
+fn unknown(level: u32, name: u32) -> Stop {
+    match (level, name) {
+        (SOL_SOCKET, SO_BINDTODEVICE) => {
+            let why = "the host says by which device packets leave";
+            Stop::Because(Errno::NOTSUP, why.to_owned())
+        }
+        (SOL_SOCKET | IPPROTO_TCP, _) => Errno::NOPROTOOPT.into(),
+        _ => Errno::INVAL.into(),
     }
 }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -16,6 +17,7 @@ use rustix::net::{
     SocketAddrAny, SocketFlags, SocketType, acceptfrom_with, getpeername, getsockname, recvmsg,
     sendmsg, sendmsg_addr, socket_with, sockopt,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
 use timecraft_segment::socket::{Address, Ends, Transport};
 
 use super::address;
@@ -38,16 +40,30 @@ pub(in crate::wasi) struct Socket {
     /// `fdflags`.
     pub flags: u16,
     pub stage: Stage,
-    /// How long a call waits to receive, where the guest said so.
-    pub receive_timeout: Option<Duration>,
-    /// How long a call waits to send or to connect, where the guest said so.
-    pub send_timeout: Option<Duration>,
+    /// What the guest set that is kept here.
+    pub kept: Kept,
     /// Where the guest bound it, in its own words: with port 0 where the host was to choose.
     pub asked: Option<Address>,
     /// The conversation, where it is one with a server of DNS that policy listens to.
     pub dns: Option<Box<Conversation>>,
     /// TLS that the host does between the guest and the connection.
     pub tls: Option<Box<RefCell<Session>>>,
+}
+
+/// Options that the host's socket is not told of, since it never waits. A socket that is accepted has
+/// those of the one that listens, as on Linux.
+#[derive(Clone, Copy, Default)]
+pub(in crate::wasi) struct Kept {
+    /// How long a call waits to receive, where the guest said so.
+    pub receive_timeout: Option<Duration>,
+    /// How long a call waits to send or to connect, where the guest said so.
+    pub send_timeout: Option<Duration>,
+    /// How many bytes of a stream a call waits for, where that is more than one.
+    pub receive_least: u32,
+    /// How long its closing waits until what was sent has arrived; 0 is to reset the connection.
+    pub linger: Option<Duration>,
+    /// Whether datagrams go to hosts of the same network only.
+    pub dont_route: bool,
 }
 
 /// What became of a socket.
@@ -106,8 +122,7 @@ impl Socket {
             family,
             flags: 0,
             stage,
-            receive_timeout: None,
-            send_timeout: None,
+            kept: Kept::default(),
             asked: None,
             dns: None,
             tls: None,
@@ -186,12 +201,15 @@ impl Socket {
 
     /// Takes a connection that came.
     pub fn accept(&self, wakeup: &Wakeup) -> Result<Socket, Stop> {
-        let deadline = deadline(self.receive_timeout);
+        let deadline = deadline(self.kept.receive_timeout);
         loop {
             match acceptfrom_with(&self.fd, FLAGS) {
                 Ok((fd, _)) => {
                     let stage = Stage::Connected;
-                    return Ok(Socket::from_host(fd, self.transport, self.family, stage));
+                    return Ok(Socket {
+                        kept: self.kept,
+                        ..Socket::from_host(fd, self.transport, self.family, stage)
+                    });
                 }
                 Err(error) => self.again(error, PollFlags::IN, deadline, wakeup)?,
             }
@@ -200,7 +218,7 @@ impl Socket {
 
     /// Waits until a connection that is being made is there, or has failed.
     pub fn connected(&self, wakeup: &Wakeup) -> Result<(), Stop> {
-        let deadline = deadline(self.send_timeout);
+        let deadline = deadline(self.kept.send_timeout);
         match self.wait(PollFlags::OUT, deadline, wakeup) {
             Err(Stop::Errno(Errno::AGAIN)) => Err(Errno::INPROGRESS.into()),
             Err(stop) => Err(stop),
@@ -218,11 +236,8 @@ impl Socket {
         if let Some(tls) = &self.tls {
             return self.receive_clear(tls, slices, flags, wakeup);
         }
-        let deadline = deadline(self.receive_timeout);
-        let whole = flags.contains(RecvFlags::WAITALL)
-            && !flags.contains(RecvFlags::PEEK)
-            && self.patience() == Patience::Wait
-            && !self.transport.is_datagram();
+        let deadline = deadline(self.kept.receive_timeout);
+        let least = self.least(flags);
         let flags = flags | RecvFlags::CMSG_CLOEXEC;
         let mut received = Received::default();
         let mut rest = slices;
@@ -233,7 +248,7 @@ impl Socket {
                     received.truncated = message.flags.contains(ReturnFlags::TRUNC);
                     received.from = message.address;
                     IoSliceMut::advance_slices(&mut rest, message.bytes);
-                    if !whole || message.bytes == 0 || rest.is_empty() {
+                    if received.bytes >= least || message.bytes == 0 || rest.is_empty() {
                         return Ok(received);
                     }
                 }
@@ -244,6 +259,19 @@ impl Socket {
                     Err(stop) => return Err(stop),
                 },
             }
+        }
+    }
+
+    /// How many bytes end a call that receives, if there is room for more.
+    pub fn least(&self, flags: RecvFlags) -> usize {
+        let waits = self.patience() == Patience::Wait && !self.transport.is_datagram();
+        // What was only looked at comes again, so more of it cannot be collected.
+        if !waits || flags.contains(RecvFlags::PEEK) {
+            return 0;
+        }
+        match flags.contains(RecvFlags::WAITALL) {
+            true => usize::MAX,
+            false => self.kept.receive_least as usize,
         }
     }
 
@@ -258,15 +286,17 @@ impl Socket {
         if let Some(tls) = &self.tls {
             return self.send_clear(tls, slices, wakeup);
         }
-        let deadline = deadline(self.send_timeout);
+        let deadline = deadline(self.kept.send_timeout);
         let datagram = self.transport.is_datagram();
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::DONTROUTE, self.kept.dont_route);
         let mut rest = slices;
         let mut sent = 0;
         while datagram || !rest.is_empty() {
             let mut control = SendAncillaryBuffer::default();
             let result = match to {
-                Some(to) => sendmsg_addr(&self.fd, to, rest, &mut control, SendFlags::NOSIGNAL),
-                None => sendmsg(&self.fd, rest, &mut control, SendFlags::NOSIGNAL),
+                Some(to) => sendmsg_addr(&self.fd, to, rest, &mut control, flags),
+                None => sendmsg(&self.fd, rest, &mut control, flags),
             };
             match result {
                 Ok(n) => {
@@ -285,6 +315,40 @@ impl Socket {
             }
         }
         (sent, Ok(()))
+    }
+
+    /// Closes it. What was sent and has not arrived is waited for if the guest asked for that and waits in
+    /// calls on this socket; what has not arrived then is sent all the same.
+    ///
+    /// # Errors
+    ///
+    /// The wakeup ended the wait, or the host has no thread. The socket is closed whatever comes of this.
+    pub fn close(self, wakeup: &Wakeup) -> Result<(), Stop> {
+        // The descriptor is gone, so nobody can try again.
+        let _ = self.end_tls(wakeup);
+        let Some(time) = self.kept.linger.filter(|time| !time.is_zero()) else {
+            return Ok(());
+        };
+        if self.patience() == Patience::None || self.transport != Transport::Tcp {
+            return Ok(());
+        }
+        // The system waits while it closes, and nothing would end that. So it is done on a thread that
+        // can be left behind, and closing the pipe says that it is over.
+        let (over, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+        let fd = self.fd;
+        thread::Builder::new()
+            .name("lingering".to_owned())
+            .spawn(move || {
+                // Without it this closes as always.
+                let _ = sockopt::set_socket_linger(&fd, Some(time));
+                drop(fd);
+                drop(theirs);
+            })
+            .map_err(|error| Errno::from(&error))?;
+        match wakeup.wait(over.as_fd(), PollFlags::IN)? {
+            Some(_) => Ok(()),
+            None => Err(Stop::Interrupted),
+        }
     }
 
     /// After an error: waits if it is one that passes and the guest is patient.

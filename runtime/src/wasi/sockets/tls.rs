@@ -105,7 +105,7 @@ impl Socket {
     /// Goes on with the handshake; `EAGAIN` where it has not ended and the guest does not wait.
     pub(super) fn handshake(&self, wakeup: &Wakeup) -> Result<(), Stop> {
         let tls = self.tls.as_ref().ok_or(Errno::NOTCONN)?;
-        self.until(deadline(self.receive_timeout), wakeup, || {
+        self.until(deadline(self.kept.receive_timeout), wakeup, || {
             let mut session = tls.borrow_mut();
             session.advance(&mut Wire(self.as_fd()));
             match session.failure() {
@@ -127,8 +127,8 @@ impl Socket {
             true => Keep::All,
             false => Keep::Nothing,
         };
-        let whole = flags.contains(RecvFlags::WAITALL) && keep == Keep::Nothing;
-        let deadline = deadline(self.receive_timeout);
+        let least = self.least(flags);
+        let deadline = deadline(self.kept.receive_timeout);
         let mut received = Received::default();
         let mut rest = slices;
         loop {
@@ -141,8 +141,7 @@ impl Socket {
                 Ok(n) => {
                     received.bytes += n;
                     IoSliceMut::advance_slices(&mut rest, n);
-                    let more = whole && self.patience() == Patience::Wait;
-                    if !more || n == 0 || rest.is_empty() {
+                    if received.bytes >= least || n == 0 || rest.is_empty() {
                         return Ok(received);
                     }
                 }
@@ -161,7 +160,7 @@ impl Socket {
         slices: &mut [IoSlice<'_>],
         wakeup: &Wakeup,
     ) -> (usize, Result<(), Stop>) {
-        let deadline = deadline(self.send_timeout);
+        let deadline = deadline(self.kept.send_timeout);
         let mut rest = slices;
         let mut sent = 0;
         let end = loop {

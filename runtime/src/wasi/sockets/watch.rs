@@ -98,7 +98,7 @@ impl Socket {
             // The kernel takes from the peer alone, and the guest may reach that.
             return (refused, Ok(()));
         }
-        let deadline = deadline(self.receive_timeout);
+        let deadline = deadline(self.kept.receive_timeout);
         let look = |flags| {
             let flags = flags | RecvFlags::CMSG_CLOEXEC;
             recvmsg(self, &mut [], &mut RecvAncillaryBuffer::default(), flags)

@@ -1,5 +1,8 @@
 //! Options.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[test]
@@ -28,7 +31,6 @@ fn options_are_kept_by_the_host() {
     for (name, errno) in [
         (1, Errno::NOPROTOOPT),
         (3, Errno::NOTSUP),
-        (10, Errno::NOTSUP),
         (14, Errno::NOTSUP),
         (15, Errno::NOPROTOOPT),
     ] {
@@ -37,13 +39,105 @@ fn options_are_kept_by_the_host() {
     guest.fails(Errno::INVAL, SOCK_GETSOCKOPT, &[fd, 9, 0, OUT, 4]);
     guest.fails(Errno::NOTSOCK, SOCK_GETSOCKOPT, &[0, 0, 0, OUT, 4]);
     trapped(guest.call(SOCK_GETSOCKOPT, &[fd, 0, 0, 1 << 30, 4]));
-    // To linger in a close would hold the guest.
-    guest.put(ADDRESS, &[1, 0, 0, 0, 9, 0, 0, 0]);
-    guest.fails(Errno::NOTSUP, SOCK_SETSOCKOPT, &[fd, 0, 9, ADDRESS, 8]);
-    guest.put(ADDRESS, &[1, 0, 0, 0, 0, 0, 0, 0]);
+    for (linger, kept) in [
+        ([0, 0, 0, 0, 9, 0, 0, 0], [0; 8]),
+        ([1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
+        ([2, 0, 0, 0, 9, 0, 0, 0], [1, 0, 0, 0, 9, 0, 0, 0]),
+        (
+            [1, 0, 0, 0, 255, 255, 255, 255],
+            [1, 0, 0, 0, 255, 255, 255, 127],
+        ),
+    ] {
+        guest.put(ADDRESS, &linger);
+        guest.ok(SOCK_SETSOCKOPT, &[fd, 0, 9, ADDRESS, 8]);
+        guest.ok(SOCK_GETSOCKOPT, &[fd, 0, 9, OUT, 8]);
+        assert_eq!(guest.bytes(OUT as usize, 8), kept);
+    }
+    guest.fails(Errno::INVAL, SOCK_SETSOCKOPT, &[fd, 0, 9, ADDRESS, 4]);
+    // How connections are routed is the host's business; datagrams may be told to stay near.
+    let fd = guest.socket(INET, DGRAM);
+    guest.put(ADDRESS, &[1, 0, 0, 0]);
+    guest.ok(SOCK_SETSOCKOPT, &[fd, 0, 3, ADDRESS, 4]);
+    assert_eq!(guest.option(fd, 0, 3), 1);
+    let host = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let [at, port] = guest.v1(&host.local_addr().unwrap().to_string());
+    let iovs = guest.vectors(&[3]);
+    guest.ok(SOCK_SEND_TO, &[fd, iovs, 1, at, port, 0, OUT]);
+    assert_eq!(host.recv(&mut [0; 9]).unwrap(), 3);
+}
+
+/// A guest and its peer, of which the guest has sent as much as there is room for.
+fn full() -> (Guest, u64, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut guest = Guest::new();
+    let fd = guest.socket(INET, STREAM);
+    let address = listener.local_addr().unwrap().to_string();
+    assert_eq!(guest.connect(fd, &address), Flow::Return(0));
+    let (peer, _) = listener.accept().unwrap();
+    guest.put(ADDRESS, &[1, 0, 0, 0, 60, 0, 0, 0]);
     guest.ok(SOCK_SETSOCKOPT, &[fd, 0, 9, ADDRESS, 8]);
-    guest.ok(SOCK_GETSOCKOPT, &[fd, 0, 9, OUT, 8]);
-    assert_eq!(guest.bytes(OUT as usize, 8), [1, 0, 0, 0, 0, 0, 0, 0]);
+    guest.ok(FD_FDSTAT_SET_FLAGS, &[fd, NONBLOCK]);
+    while guest.write(fd, &[&[7; 20_000]]).is_ok() {}
+    guest.ok(FD_FDSTAT_SET_FLAGS, &[fd, 0]);
+    (guest, fd, peer)
+}
+
+#[test]
+fn a_guest_lingers_until_what_it_sent_has_arrived() {
+    let (mut guest, fd, mut peer) = full();
+    let reading = Arc::new(AtomicBool::new(false));
+    let reads = Arc::clone(&reading);
+    let reader = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        reads.store(true, Ordering::SeqCst);
+        std::io::copy(&mut peer, &mut std::io::sink()).unwrap()
+    });
+    guest.ok(FD_CLOSE, &[fd]);
+    assert!(reading.load(Ordering::SeqCst), "there was no room before");
+    assert!(reader.join().unwrap() > 0);
+    guest.fails(Errno::BADF, FD_CLOSE, &[fd]);
+
+    // Nor is one held that does not wait in calls on this socket.
+    let (mut guest, fd, _peer) = full();
+    guest.ok(FD_FDSTAT_SET_FLAGS, &[fd, NONBLOCK]);
+    guest.ok(FD_CLOSE, &[fd]);
+}
+
+#[test]
+fn a_guest_that_is_to_end_does_not_linger() {
+    let (mut guest, fd, peer) = full();
+    let waker = guest.wake_soon();
+    assert_eq!(guest.call(FD_CLOSE, &[fd]), Flow::Interrupted);
+    waker.join().unwrap();
+    drop(peer);
+}
+
+#[test]
+fn a_guest_waits_for_as_many_bytes_as_it_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut guest = Guest::new();
+    let fd = guest.socket(INET, STREAM);
+    let address = listener.local_addr().unwrap().to_string();
+    assert_eq!(guest.connect(fd, &address), Flow::Return(0));
+    let (mut peer, _) = listener.accept().unwrap();
+    assert_eq!(guest.option(fd, 0, 10), 1);
+    guest.put(ADDRESS, &[4, 0, 0, 0]);
+    guest.ok(SOCK_SETSOCKOPT, &[fd, 0, 10, ADDRESS, 4]);
+    assert_eq!(guest.option(fd, 0, 10), 4);
+    let writer = std::thread::spawn(move || {
+        peer.write_all(b"ab").unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        peer.write_all(b"cd").unwrap();
+        peer
+    });
+    assert_eq!(guest.read(fd, &[100]), Ok(b"abcd".to_vec()));
+    let mut peer = writer.join().unwrap();
+    // Room for fewer is filled, and one that does not wait gets what there is.
+    peer.write_all(b"efg").unwrap();
+    assert_eq!(guest.read(fd, &[1]), Ok(b"e".to_vec()));
+    guest.ok(FD_FDSTAT_SET_FLAGS, &[fd, NONBLOCK]);
+    assert_eq!(guest.read(fd, &[100]), Ok(b"fg".to_vec()));
+    drop(peer);
 }
 
 #[test]
