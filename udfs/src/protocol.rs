@@ -19,6 +19,9 @@ pub struct At {
     pub offset: u64,
     /// When it began, in nanoseconds since the process started.
     pub time_ns: u64,
+    /// When it ended, in the same way. What was received had come by then: a guest may have waited for it
+    /// since long before.
+    pub end_ns: u64,
 }
 
 /// What is known of a connection before its first byte.

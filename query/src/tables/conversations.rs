@@ -94,9 +94,11 @@ impl<D: Decoder> Oddities<D> {
 }
 
 fn at(meant: &Meant<'_>) -> At {
+    let took = meant.record.map_or(0, |record| record.duration_ns);
     At {
         offset: meant.from.offset,
         time_ns: meant.from.start,
+        end_ns: meant.from.start.saturating_add(took),
     }
 }
 
