@@ -136,6 +136,11 @@ pub trait Decoder: Clone + Serialize + DeserializeOwned {
     /// is in flight is given as it is.
     fn close(self, at: At, room: &mut Room, out: &mut Vec<Found<Self::Row>>);
 
+    /// About how many bytes a row takes, or will take when its bodies are decoded.
+    fn size(_row: &Self::Row) -> usize {
+        size_of::<Self::Row>()
+    }
+
     /// The rows of what is in flight.
     fn in_flight(&self) -> Vec<Self::Row>;
 }

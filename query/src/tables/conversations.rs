@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 
+use arrow::array::ArrayRef;
 use timecraft_segment::snapshot::Snapshot;
 use timecraft_udfs::connections::{Connection, Event};
 use timecraft_udfs::conversations::Conversations;
 use timecraft_udfs::protocol::{At, Decoder, Found, Odd, Room};
 
-use super::sockets::{self, Columns, Meant, Waiting, Wants};
+use super::sockets::{self, Meant, Waiting, Wants};
 use crate::scan::Scan;
 use crate::scan::output::{Output, Step};
 
@@ -33,7 +34,7 @@ pub(super) fn rows<D: Decoder>(
     out: &mut Output<'_>,
     body: usize,
     name: fn(&str) -> &str,
-    columns: Columns<Said<D::Row>>,
+    columns: impl Fn(&Snapshot, &[Said<D::Row>]) -> Step<Vec<ArrayRef>>,
 ) -> Step {
     let wants = Wants {
         content: true,
@@ -51,7 +52,10 @@ pub(super) fn rows<D: Decoder>(
             meant.events,
             meant.connections,
             |connection, found| match found {
-                Found::Row(row) => rows.push(offloaded.said(connection, row), out),
+                Found::Row(row) => {
+                    let bytes = D::size(&row);
+                    rows.push(offloaded.said(connection, row), bytes, out)
+                }
                 Found::Odd(_) => Ok(()),
             },
         );
@@ -60,7 +64,8 @@ pub(super) fn rows<D: Decoder>(
     };
     let end = sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
     for (connection, row) in conversations.in_flight(&end) {
-        rows.push(offloaded.said(connection, row), out)?;
+        let bytes = D::size(&row);
+        rows.push(offloaded.said(connection, row), bytes, out)?;
     }
     rows.flush(out)
 }

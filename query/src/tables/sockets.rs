@@ -383,34 +383,41 @@ pub(super) fn rows<T>(
             .events
             .drain(..)
             .filter_map(|event| row(meant.from, event));
-        made.into_iter().try_for_each(|row| rows.push(row, out))
+        made.into_iter().try_for_each(|row| rows.push(row, 0, out))
     };
     let end = follow(process, scan, out, wants, give, |_, _| Ok(()))?;
     for row in open(&end) {
-        rows.push(row, out)?;
+        rows.push(row, 0, out)?;
     }
     rows.flush(out)
 }
 
 /// Rows that wait to be handed out.
-pub(super) struct Waiting<'a, T> {
+pub(super) struct Waiting<'a, T, F> {
     process: &'a Snapshot,
     rows: Vec<T>,
-    columns: Columns<T>,
+    /// How many bytes they are, as far as they were counted.
+    bytes: usize,
+    columns: F,
 }
 
-impl<'a, T> Waiting<'a, T> {
-    pub(super) fn new(process: &'a Snapshot, columns: Columns<T>) -> Self {
+impl<'a, T, F: Fn(&Snapshot, &[T]) -> Step<Vec<ArrayRef>>> Waiting<'a, T, F> {
+    pub(super) fn new(process: &'a Snapshot, columns: F) -> Self {
         Waiting {
             process,
             rows: Vec::new(),
+            bytes: 0,
             columns,
         }
     }
 
-    pub(super) fn push(&mut self, row: T, out: &mut Output<'_>) -> Step {
+    /// Adds a row of so many bytes, where rows may be large.
+    pub(super) fn push(&mut self, row: T, bytes: usize, out: &mut Output<'_>) -> Step {
+        /// When rows are handed out although more would fit into a batch.
+        const BYTES: usize = 4 << 20;
         self.rows.push(row);
-        if self.rows.len() >= out.batch_rows() {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.rows.len() >= out.batch_rows() || self.bytes >= BYTES {
             self.flush(out)
         } else {
             Ok(())
@@ -419,6 +426,7 @@ impl<'a, T> Waiting<'a, T> {
 
     pub(super) fn flush(&mut self, out: &mut Output<'_>) -> Step {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         out.emit(rows.len(), &(self.columns)(self.process, &rows)?)
     }
 }
