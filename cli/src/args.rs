@@ -100,8 +100,9 @@ pub struct Run {
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = units::parse_directory)]
     pub dir: Vec<Directory>,
     /// The socket functions that the guest may import beside those of WASI preview 1
-    #[arg(short = 'S', long, value_name = "WHICH", value_enum, default_value_t = Sockets::Auto, help_heading = NETWORK)]
-    pub sockets: Sockets,
+    /// [default: `sockets` of `[network]`, or auto]
+    #[arg(short = 'S', long, value_name = "WHICH", value_enum, help_heading = NETWORK)]
+    pub sockets: Option<Sockets>,
     /// Let the guest listen at HOST:PORT, [IPV6]:PORT or unix:PATH: it starts with the socket, as a
     /// descriptor after those of directories (may be repeated)
     #[arg(short = 'L', long, value_name = "ADDR", help_heading = NETWORK)]
@@ -203,9 +204,10 @@ pub struct Directory {
 }
 
 /// Which socket functions a guest may import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sockets {
     /// WasmEdge's, of the version whose signatures the module imports
+    #[default]
     Auto,
     /// None
     None,

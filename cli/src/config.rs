@@ -1,4 +1,4 @@
-//! The configuration: where recordings and compiled modules are kept.
+//! The configuration: where recordings and compiled modules are kept, and what every guest may reach.
 //!
 //! Each setting has a default, which a TOML file overrides, which an option overrides. The file is
 //! the one of `-c`, else of the environment variable `TIMECRAFTCONFIG`, else
@@ -12,9 +12,13 @@
 //!
 //! [cache]
 //! location = "/var/cache/timecraft"
+//!
+//! [network]
+//! deny_net = ["10.0.0.0/8"]
 //! ```
 
 mod file;
+mod network;
 
 use std::env;
 use std::fmt;
@@ -24,6 +28,8 @@ use std::path::{Path, PathBuf};
 
 use crate::args::Global;
 use file::Found;
+
+pub use network::Network;
 
 /// What is in effect.
 #[derive(Debug)]
@@ -36,12 +42,14 @@ pub struct Config {
     pub registry: Value,
     /// The folder of the compiled modules.
     pub cache: Value,
+    /// What guests get of the network unless the command line says otherwise.
+    pub network: Network,
 }
 
-/// A path and where it came from.
+/// A value and where it came from.
 #[derive(Debug)]
-pub struct Value {
-    pub path: PathBuf,
+pub struct Value<T = PathBuf> {
+    pub value: T,
     pub origin: Origin,
 }
 
@@ -96,6 +104,16 @@ pub enum ConfigError {
         name: String,
         wanted: &'static str,
         found: String,
+        /// What could stand there instead.
+        right: String,
+    },
+    #[error("{}:{line}: `{name}` has {text:?}, and {reason}", path.display())]
+    Value {
+        path: PathBuf,
+        line: usize,
+        name: String,
+        text: String,
+        reason: String,
     },
     #[error(
         "the registry `{url}` is remote, and this version reads and writes local ones only ({origin})"
@@ -117,14 +135,14 @@ impl ConfigError {
                 ..
             } => Some(format!("did you mean `{name}`?")),
             ConfigError::Unknown { known, .. } => Some(format!("known are: {known}")),
-            ConfigError::Type { name, .. } => Some(format!("write {name} = \"/a/folder\"")),
+            ConfigError::Type { right, .. } => Some(format!("write {right}")),
             ConfigError::Remote { .. } => Some(
                 "give the path of a folder, such as --registry ~/.timecraft/registry".to_owned(),
             ),
             ConfigError::NoHome { .. } => {
                 Some("set HOME, or name the folder in a file given with --config".to_owned())
             }
-            ConfigError::Syntax { .. } => None,
+            ConfigError::Syntax { .. } | ConfigError::Value { .. } => None,
         }
     }
 }
@@ -208,27 +226,31 @@ pub fn load(global: &Global, around: &Surroundings) -> Result<Config, ConfigErro
             });
         }
     };
-    let [registry, cache] = file::parse(&file, &text)?;
-    let base = file.parent().unwrap_or(Path::new(""));
+    let mut settings = file::parse(&file, &text)?;
+    let resolve = |text: &str| -> Result<PathBuf, ConfigError> {
+        let base = file.parent().unwrap_or(Path::new(""));
+        Ok(base.join(around.expand(Path::new(text))?))
+    };
+    let network = network::from_file(&file, &mut settings, resolve)?;
 
     let from_file = |found: Option<Found>| -> Result<Option<Value>, ConfigError> {
-        let Some(Found { text, line }) = found else {
+        let Some(Found { texts, line }) = found else {
             return Ok(None);
         };
+        let text = texts.first().map_or("", |t| t.text.as_str());
         let origin = Origin::File(file.clone(), line);
-        refuse_remote(&text, &origin)?;
-        let path = around.expand(Path::new(&text))?;
+        refuse_remote(text, &origin)?;
         Ok(Some(Value {
-            path: base.join(path),
+            value: resolve(text)?,
             origin,
         }))
     };
-    let mut registry = from_file(registry)?;
+    let mut registry = from_file(settings.take("registry", "location"))?;
     if let Some(path) = &global.registry {
         let origin = Origin::Option("--registry");
         refuse_remote(&path.to_string_lossy(), &origin)?;
         registry = Some(Value {
-            path: around.expand(path)?,
+            value: around.expand(path)?,
             origin,
         });
     }
@@ -239,19 +261,23 @@ pub fn load(global: &Global, around: &Surroundings) -> Result<Config, ConfigErro
                 what: "the registry",
             })?;
             Value {
-                path: folder.join("registry"),
+                value: folder.join("registry"),
                 origin: Origin::Default,
             }
         }
     };
-    let cache = match (from_file(cache)?, &around.cache_home, &around.home) {
+    let cache = match (
+        from_file(settings.take("cache", "location"))?,
+        &around.cache_home,
+        &around.home,
+    ) {
         (Some(value), _, _) => value,
         (None, Some(folder), _) => Value {
-            path: folder.join("timecraft"),
+            value: folder.join("timecraft"),
             origin: Origin::Variable("XDG_CACHE_HOME"),
         },
         (None, None, Some(home)) => Value {
-            path: home.join(".cache").join("timecraft"),
+            value: home.join(".cache").join("timecraft"),
             origin: Origin::Default,
         },
         (None, None, None) => return Err(ConfigError::NoHome { what: "the cache" }),
@@ -261,6 +287,7 @@ pub fn load(global: &Global, around: &Surroundings) -> Result<Config, ConfigErro
         file_exists,
         registry,
         cache,
+        network,
     })
 }
 
@@ -275,190 +302,4 @@ fn refuse_remote(text: &str, origin: &Origin) -> Result<(), ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn around() -> Surroundings {
-        Surroundings {
-            home: Some("/home/me".into()),
-            ..Surroundings::default()
-        }
-    }
-
-    fn with_file(text: &str) -> (tempfile::TempDir, Result<Config, ConfigError>) {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("c.toml");
-        fs::write(&file, text).unwrap();
-        let config = load(
-            &Global {
-                config: Some(file),
-                registry: None,
-            },
-            &around(),
-        );
-        (dir, config)
-    }
-
-    #[track_caller]
-    fn complains(text: &str, message: &str, hint: &str) {
-        let (dir, config) = with_file(text);
-        let error = config.unwrap_err();
-        let said = error
-            .to_string()
-            .replace(&dir.path().display().to_string(), "");
-        assert_eq!(
-            (said.as_str(), error.hint().unwrap_or_default().as_str()),
-            (message, hint)
-        );
-    }
-
-    #[test]
-    fn nothing_need_be_configured() {
-        let config = load(
-            &Global {
-                config: None,
-                registry: None,
-            },
-            &around(),
-        )
-        .unwrap();
-        assert_eq!(
-            config.registry.path,
-            Path::new("/home/me/.timecraft/registry")
-        );
-        assert_eq!(config.cache.path, Path::new("/home/me/.cache/timecraft"));
-        assert!(!config.file_exists);
-        let xdg = Surroundings {
-            cache_home: Some("/c".into()),
-            ..around()
-        };
-        let config = load(
-            &Global {
-                config: None,
-                registry: None,
-            },
-            &xdg,
-        )
-        .unwrap();
-        assert_eq!(
-            (config.cache.path.as_path(), config.cache.origin),
-            (
-                Path::new("/c/timecraft"),
-                Origin::Variable("XDG_CACHE_HOME")
-            )
-        );
-    }
-
-    #[test]
-    fn the_file_overrides_the_default_and_the_option_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("c.toml");
-        fs::write(
-            &file,
-            "# mine\n[registry]\nlocation = \"~/r\"\n[cache]\nlocation = 'c'\n",
-        )
-        .unwrap();
-        let global = |config, registry| Global { config, registry };
-        let config = load(&global(Some(file.clone()), None), &around()).unwrap();
-        assert_eq!(config.registry.path, Path::new("/home/me/r"));
-        assert_eq!(config.registry.origin, Origin::File(file.clone(), 3));
-        assert_eq!(config.cache.path, dir.path().join("c"));
-        let config = load(&global(Some(file.clone()), Some("~/s".into())), &around()).unwrap();
-        assert_eq!(
-            (config.registry.path.as_path(), config.registry.origin),
-            (Path::new("/home/me/s"), Origin::Option("--registry"))
-        );
-        let by_variable = Surroundings {
-            config_variable: Some(file),
-            ..around()
-        };
-        assert_eq!(
-            load(&global(None, None), &by_variable)
-                .unwrap()
-                .registry
-                .path,
-            Path::new("/home/me/r")
-        );
-    }
-
-    #[test]
-    fn a_named_file_must_exist() {
-        let missing = Some(PathBuf::from("/no/such/file"));
-        let error = load(
-            &Global {
-                config: missing.clone(),
-                registry: None,
-            },
-            &around(),
-        )
-        .unwrap_err();
-        assert!(error.hint().unwrap().contains("--config"));
-        let by_variable = Surroundings {
-            config_variable: missing,
-            ..around()
-        };
-        let error = load(
-            &Global {
-                config: None,
-                registry: None,
-            },
-            &by_variable,
-        )
-        .unwrap_err();
-        assert!(error.hint().unwrap().contains("TIMECRAFTCONFIG"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        complains(
-            "\n[regsitry]\n",
-            "/c.toml:2: unknown section `regsitry`",
-            "did you mean `registry`?",
-        );
-        complains(
-            "[registry]\nlocatoin = 'x'",
-            "/c.toml:2: unknown key `locatoin`",
-            "did you mean `location`?",
-        );
-        complains(
-            "[registry]\nzzz = 'x'",
-            "/c.toml:2: unknown key `zzz`",
-            "known are: `location`",
-        );
-        complains(
-            "[registry]\n\nlocation = 5",
-            "/c.toml:3: `registry.location` must be the path of a folder, in quotes, and is of type integer",
-            "write registry.location = \"/a/folder\"",
-        );
-        complains(
-            "[cache]\nlocation = ''",
-            "/c.toml:2: `cache.location` must be the path of a folder, in quotes, and is empty",
-            "write cache.location = \"/a/folder\"",
-        );
-        complains(
-            "registry = 1",
-            "/c.toml:1: `registry` must be a section, and is of type integer",
-            "write registry = \"/a/folder\"",
-        );
-        complains(
-            "[registry]\nlocation = \n",
-            "/c.toml:2: string values must be quoted, expected literal string",
-            "",
-        );
-    }
-
-    #[test]
-    fn a_remote_registry_is_refused() {
-        let (_dir, config) = with_file("[registry]\nlocation = 's3://bucket/x'");
-        assert!(matches!(config.unwrap_err(), ConfigError::Remote { .. }));
-        let global = Global {
-            config: None,
-            registry: Some("s3://bucket".into()),
-        };
-        assert!(matches!(
-            load(&global, &around()).unwrap_err(),
-            ConfigError::Remote { .. }
-        ));
-    }
-}
+mod tests;

@@ -105,7 +105,7 @@ fn dispatch(printer: &Printer, cli: Cli) -> Result<ExitStatus, Error> {
 
 /// The registry, in which the logs are sealed that dead writers left.
 fn open_registry(printer: &Printer, config: &Config) -> Registry {
-    let registry = Registry::at(&config.registry.path);
+    let registry = Registry::at(&config.registry.value);
     // They can be read as they are, so that they cannot be sealed is worth no more than a word.
     // Where it cannot be listed, the command itself says so.
     let failed = registry.seal_orphans().unwrap_or_default();

@@ -20,7 +20,7 @@ use timecraft_segment::{Compression, LogOptions, OnFailure, Record, Registry, Sy
 
 use crate::args::{self, OnRecordFailure, Run};
 use crate::commands::{ExitStatus, open_registry};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::escape;
 use crate::printer::Printer;
@@ -37,7 +37,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     outlive_large_files()?;
     printer.never_hold(&interrupter);
     let registry = if args.fly_blind {
-        Registry::at(&config.registry.path)
+        Registry::at(&config.registry.value)
     } else {
         open_registry(printer, config)
     };
@@ -45,9 +45,9 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
     options.args = guest_args(&args.command);
     options.environment = environment(&args);
     options.directories = directories(&args);
-    options.network = network(&args)?;
+    options.network = network(&config.network, &args)?;
     options.entry.clone_from(&args.function);
-    options.cache = Some(config.cache.path.join("modules"));
+    options.cache = Some(config.cache.value.join("modules"));
     options.limits = limits(&args);
     options.timeout = args.timeout;
     options.trace = args.trace.then(|| trace_to_stderr(printer, &interrupter));
@@ -112,7 +112,7 @@ fn directories(args: &Run) -> Vec<wasi::Directory> {
     granted.collect()
 }
 
-fn network(args: &Run) -> Result<Network, Error> {
+fn network(config: &config::Network, args: &Run) -> Result<Network, Error> {
     let absolute = |path: &PathBuf| match std::path::absolute(path) {
         Ok(path) => Ok(path.into_os_string().into_vec()),
         Err(source) => Err(Error::File {
@@ -122,7 +122,7 @@ fn network(args: &Run) -> Result<Network, Error> {
         }),
     };
     Ok(Network {
-        extension: match args.sockets {
+        extension: match config.sockets(args) {
             args::Sockets::Auto => Extension::Auto,
             args::Sockets::None => Extension::None,
             args::Sockets::WasmEdgeV1 => Extension::WasmEdgeV1,
@@ -131,17 +131,17 @@ fn network(args: &Run) -> Result<Network, Error> {
         listen: args.listen.clone(),
         dial: args.dial.clone(),
         rules: Rules {
-            allow: args.allow_net.clone(),
-            deny: args.deny_net.clone(),
-            unix: args
-                .allow_unix
+            allow: config.allow_net(args),
+            deny: config.deny_net(args),
+            unix: config
+                .allow_unix(args)
                 .iter()
                 .map(absolute)
                 .collect::<Result<_, _>>()?,
             restrict: args.restrict,
             ..Rules::default()
         },
-        trust: Arc::new(Trust::with(&args.tls_ca).map_err(timecraft_runtime::Error::from)?),
+        trust: Arc::new(Trust::with(config.tls_ca(args)).map_err(timecraft_runtime::Error::from)?),
     })
 }
 

@@ -28,6 +28,14 @@ fn each_source_overrides_the_one_before() {
 }
 
 #[test]
+fn the_network_is_shown_with_where_it_comes_from() {
+    let dir = Dir::new();
+    let text = "[network]\nallow_net = [\"*.Example.com:443\"]\nallow_unix = [\"~/s\"]\n";
+    dir.create("home/.timecraft/config.toml", text);
+    snapshot!("config_network", dir.cmd(["config"]).assert(0));
+}
+
+#[test]
 fn the_registry_is_where_it_says() {
     let dir = Dir::new();
     dir.create("hello.wat", HELLO);
@@ -52,6 +60,9 @@ fn what_is_wrong_is_named() {
         ("key", "[registry]\nlocaton = \"x\"\n"),
         ("type", "[registry]\n\nlocation = 7\n"),
         ("syntax", "[registry\n"),
+        ("section_value", "registry = 1\n"),
+        ("target", "[network]\ndeny_net = [\"10.0.0.1/8\"]\n"),
+        ("list", "[network]\ntls_ca = \"ca.pem\"\n"),
         (
             "remote",
             "[registry]\nlocation = \"s3://bucket/recordings\"\n",
