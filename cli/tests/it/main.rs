@@ -41,6 +41,7 @@ mod sql;
 #[cfg(feature = "sql")]
 mod strace;
 mod support;
+mod terminal;
 mod trace;
 #[cfg(feature = "real-guests")]
 mod tshark;

@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use crate::recording::{append, begin, conversation, record, talker};
 use crate::socket_calls::{receive, send};
 use crate::support::{Dir, corner, ended};
-use crate::{calls, snapshot};
+use crate::terminal::Terminal;
+use crate::{calls, snapshot, snapshot_text};
 
 /// What the talker did, by these options.
 fn trace(options: &[&str]) -> crate::support::Said {
@@ -79,6 +80,20 @@ fn only_what_is_asked_for_is_shown() {
     assert_eq!(kept(&["-t", "2020-01-01T00:00:00Z", "-d", "1h"]), "");
     assert_eq!(kept(&["-d", "1h"]), all);
     assert_eq!(kept(&["--follow"]), all);
+}
+
+#[test]
+fn a_terminal_gets_colours_unless_it_wants_none() {
+    let dir = Dir::new();
+    record(&dir, &talker(), &conversation());
+    let trace = ["trace", "network", "talker"];
+    let colored = Terminal::colored(&dir, &trace).all();
+    snapshot_text!("trace_network_colors", colored);
+    let plain = Terminal::run(&dir, &trace).all();
+    assert_eq!(plain, dir.cmd(trace).assert(0).out());
+    let json = [&trace[..], &["-o", "ndjson"]].concat();
+    let rows = Terminal::colored(&dir, &json).all();
+    assert_eq!(rows, dir.cmd(json).assert(0).out());
 }
 
 #[test]
