@@ -1,23 +1,26 @@
 //! Go's own resolver against dnsmasq.
 
+use std::net::SocketAddr;
+
 use rustix::process::Signal;
 
 use super::part::{free_port, program};
-use super::recorded::{assert_same, conversations};
+use super::recorded::{assert_same, conversations, rows};
 use super::run;
 use super::server::Server;
 use super::wire::Capture;
+use crate::snapshot_text;
 use crate::support::Dir;
 
 /// Knows names that end in `test`, and asks nobody about others.
-fn dnsmasq(dir: &Dir, port: u16) -> Server {
+fn dnsmasq(dir: &Dir, at: SocketAddr) -> Server {
     // More than fits a datagram.
     let large: String = (0..20)
         .map(|i| format!("txt-record=large.test,{i:02}{}\n", "x".repeat(198)))
         .collect();
     let conf = format!(
-        "port={port}
-        listen-address=127.0.0.1
+        "port={}
+        listen-address={}
         bind-interfaces
         no-resolv
         no-hosts
@@ -28,21 +31,23 @@ fn dnsmasq(dir: &Dir, port: u16) -> Server {
         mx-host=store.test,mail.test,10
         srv-host=_http._tcp.store.test,store.test,8080,1,2
         log-queries=extra
-        {large}"
+        {large}",
+        at.port(),
+        at.ip(),
     );
     dir.create("dnsmasq.conf", conf);
     let mut command = program("dnsmasq");
     command
         .current_dir(dir.path(""))
         .args(["--no-daemon", "--conf-file=dnsmasq.conf"]);
-    Server::start(dir, "dnsmasq", port, command)
+    Server::start_at(dir, "dnsmasq", at, command)
 }
 
 #[test]
 fn what_a_resolver_asked_is_what_the_name_server_logged() {
     let dir = Dir::new();
     let port = free_port();
-    let server = dnsmasq(&dir, port);
+    let server = dnsmasq(&dir, SocketAddr::from(([127, 0, 0, 1], port)));
     let capture = Capture::start(&dir, &[port]);
     let said = run(&dir, "go-dns.wasm", &[])
         .arg(format!("127.0.0.1:{port}"))
@@ -99,6 +104,28 @@ fn what_a_resolver_asked_is_what_the_name_server_logged() {
     assert_eq!(asked, logged);
     let over_tcp = recorded.iter().filter(|c| c.transport == "tcp").count();
     assert_eq!(over_tcp, 1, "the large answer alone");
+}
+
+/// What a guest asks is known for a question about a name by the port that it is sent to.
+#[test]
+fn names_that_a_guest_asked_for_are_rows() {
+    let dir = Dir::new();
+    let at = SocketAddr::from(([127, 0, 0, 78], 53));
+    let server = dnsmasq(&dir, at);
+    run(&dir, "go-dns.wasm", &[])
+        .arg(at.to_string())
+        .args(["HOST:store.test", "CNAME:shop.test", "A:nothing.test"])
+        .assert(0);
+    server.stop(Signal::TERM);
+    // The resolver asks for both families at once.
+    let queries = [
+        "select name, service, source, addresses, error, duration_ns > 0 as took \
+         from name_lookups order by name, addresses",
+        "select proto, service, \"id.resp_h\", \"id.resp_p\", conn_state, count(*) as connections \
+         from zeek.conn group by 1, 2, 3, 4, 5",
+        "select name, detail from warnings",
+    ];
+    snapshot_text!("peers_dns", rows(&dir, &queries));
 }
 
 /// The port and the name of a question, from a line of dnsmasq's log that tells of one.

@@ -126,6 +126,15 @@ pub fn assert_same_as_far_as_read(recorded: &[Conversation], wire: &Wire) {
     }
 }
 
+/// The rows of some queries, for a snapshot.
+pub fn rows(dir: &Dir, queries: &[&str]) -> String {
+    let row = |query: &&str| {
+        let said = dir.cmd(["sql", "--format", "ndjson", query]).assert(0);
+        format!("{query}\n{}\n", said.out())
+    };
+    queries.iter().map(row).collect()
+}
+
 impl Conversation {
     fn stream(&self) -> Option<Stream> {
         let (sent, received) = (self.sent.concat(), self.received.concat());

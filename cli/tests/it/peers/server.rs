@@ -2,7 +2,7 @@
 //! test.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -24,7 +24,14 @@ pub struct Server {
 impl Server {
     /// Starts a server that will listen on a port, and waits until it does.
     #[track_caller]
-    pub fn start(dir: &Dir, name: &str, port: u16, mut command: Command) -> Server {
+    pub fn start(dir: &Dir, name: &str, port: u16, command: Command) -> Server {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Server::start_at(dir, name, at, command)
+    }
+
+    /// The same at another address of loopback.
+    #[track_caller]
+    pub fn start_at(dir: &Dir, name: &str, at: SocketAddr, mut command: Command) -> Server {
         let said = dir.path(&format!("{name}.out"));
         let out = File::create(&said).unwrap();
         command
@@ -34,7 +41,7 @@ impl Server {
         let child = command.spawn().unwrap();
         let mut server = Server { child, said };
         let deadline = Instant::now() + DEADLINE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while TcpStream::connect(at).is_err() {
             let status = server.child.try_wait().unwrap();
             assert!(
                 status.is_none(),
