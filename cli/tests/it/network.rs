@@ -160,6 +160,12 @@ fn a_guest_that_can_listen_by_itself_may_where_it_is_let() {
     let attempt = Attempt::default().socket(1, 2).bind(3, &free).listen(3);
     dir.create("attempt.wat", attempt.module());
     dir.cmd(["run", "--listen", &free, "attempt.wat"]).assert(0);
+    // It says a path in full, whatever the command line says.
+    let path = dir.path("s").display().to_string();
+    let attempt = Attempt::default().socket(3, 2).bind(3, &path).listen(3);
+    dir.create("attempt.wat", attempt.module());
+    dir.cmd(["run", "--listen", "unix:s", "attempt.wat"])
+        .assert(0);
 }
 
 #[test]

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+/// The longest path of a socket, in bytes: that of `sockaddr_un`, less the zero that ends it.
+const MAX_PATH: usize = 107;
+
 /// A socket's file, which is removed when this is dropped, unless another has taken its place.
 #[derive(Debug)]
 pub(in crate::wasi) struct SocketFile {
@@ -31,12 +34,18 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.dev(), found.ino()))
 }
 
-/// Listens at a path.
+/// Listens at a path. It is made absolute, as guests and recordings have it.
 ///
 /// # Errors
 ///
 /// `AddrInUse` where there is anything but a socket that nobody has any more; those of the system.
 pub fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    let absolute = std::path::absolute(path)?;
+    // Deep in folders a path may have room as it was given alone.
+    let path = match absolute.as_os_str().len() <= MAX_PATH {
+        true => &absolute,
+        false => path,
+    };
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(path, error)?;
@@ -44,9 +53,9 @@ pub fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         }
         bound => bound?,
     };
-    let path = std::path::absolute(path)?;
-    let id = identity(&path)?;
-    Ok((listener, SocketFile { path, id }))
+    let id = identity(path)?;
+    let file = SocketFile { path: absolute, id };
+    Ok((listener, file))
 }
 
 /// Removes a socket that nobody has any more; where there is something else, the error stands.
