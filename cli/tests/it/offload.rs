@@ -130,6 +130,8 @@ fn a_server_that_nobody_vouches_for_is_an_error_with_a_reason() {
     for part in ["TLS with 127.0.0.1: ", "Protocol error"] {
         assert!(said.stderr.contains(part), "{}", said.stderr);
     }
+    // That is all that it lacked.
+    assert!(!said.stderr.contains("hint:"), "{}", said.stderr);
     let reasons = dir.query("select note from host_calls where note like '%issued by nobody%'");
     assert_eq!(reasons.len(), 1);
 }
