@@ -86,7 +86,7 @@ impl Session {
             runtime = runtime.with_memory_pool(Arc::new(pool));
         }
         let mut context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
-        datafusion_functions_json::register_all(&mut context)?;
+        timecraft_udfs::sql::register(&mut context)?;
         context.register_udf(environment_value(options.registry.clone()));
 
         let pins = Arc::new(Pins::new(options.registry));

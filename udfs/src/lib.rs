@@ -40,13 +40,19 @@
 //! ```
 //!
 //! This crate knows the raw log (`timecraft-segment`) and nothing else: no Arrow, no files, no clock.
+//! Its feature `sql` brings the module `sql`, the SQL functions that are made of decoders, and with them Arrow
+//! and DataFusion; whoever only decodes leaves it out.
 
 mod bytes;
 pub mod connections;
 pub mod conversations;
 pub mod dns;
 pub mod files;
+pub mod hexdump;
 pub mod http;
+pub mod path_template;
 pub mod protocol;
+#[cfg(feature = "sql")]
+pub mod sql;
 pub mod state;
 pub mod tls;

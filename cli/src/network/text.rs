@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use timecraft_segment::socket::Transport;
+use timecraft_udfs::hexdump;
 
 use super::row::{Ending, Row};
 use crate::escape;
@@ -84,7 +85,7 @@ pub fn write(out: &mut String, row: &Row<'_>, style: Style) {
     out.push('\n');
     if style.verbose && !row.payload.is_empty() {
         out.push('\n');
-        hexdump(out, &row.payload);
+        hexdump::write(out, &row.payload);
         out.push('\n');
     }
 }
@@ -107,38 +108,5 @@ fn subject(row: &Row<'_>) -> String {
         (Some(_), None, false) => format!("{transport} {local}"),
         (_, _, true) => format!("{transport} {peer} > {local}"),
         (_, _, false) => format!("{transport} {local} > {peer}"),
-    }
-}
-
-/// Sixteen bytes a line: position, digits, and what of them is printable ASCII.
-fn hexdump(out: &mut String, bytes: &[u8]) {
-    for (line, bytes) in bytes.chunks(16).enumerate() {
-        let mut digits = String::new();
-        for (at, byte) in bytes.iter().enumerate() {
-            let gap = if at == 8 { "  " } else { " " };
-            let _ = write!(digits, "{gap}{byte:02x}");
-        }
-        let shown = bytes.iter().map(|&byte| match byte {
-            b' '..=b'~' => char::from(byte),
-            _ => '.',
-        });
-        let shown: String = shown.collect();
-        let _ = writeln!(out, "{:08x} {digits:<49}  |{shown}|", line * 16);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_stand_in_lines_of_sixteen() {
-        let mut out = String::new();
-        hexdump(&mut out, b"GET / HTTP/1.1\r\n\x00\x7f|");
-        assert_eq!(
-            out,
-            "00000000  47 45 54 20 2f 20 48 54  54 50 2f 31 2e 31 0d 0a  |GET / HTTP/1.1..|\n\
-             00000010  00 7f 7c                                          |..||\n"
-        );
     }
 }

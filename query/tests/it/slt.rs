@@ -132,6 +132,12 @@ async fn sockets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions() {
+    let folder = tempfile::tempdir().unwrap();
+    run("functions.slt", &Registry::at(folder.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_there_is_anything() {
     let folder = tempfile::tempdir().unwrap();
     run("empty.slt", &Registry::at(folder.path().join("not there"))).await;

@@ -1,0 +1,278 @@
+//! JSON: the functions and operators of datafusion-functions-json, over bodies too, which are bytes.
+//!
+//! Bytes that are no UTF-8 are no JSON either, and give null. [`body_text`](super::bytes::BODY_TEXT) is
+//! no way to JSON: it escapes what looks like one of its own escapes.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::sqlparser::ast::BinaryOperator;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, Expr, ExprSchemable, ExpressionPlacement, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, expr::TryCast,
+};
+use datafusion_functions_json::udfs;
+
+use super::function::documentation;
+
+/// A function of the other crate, with words of ours.
+struct Described {
+    udf: fn() -> Arc<ScalarUDF>,
+    name: &'static str,
+    path: bool,
+    description: &'static str,
+    example: &'static str,
+}
+
+const fn over_path(
+    udf: fn() -> Arc<ScalarUDF>,
+    name: &'static str,
+    description: &'static str,
+    example: &'static str,
+) -> Described {
+    Described {
+        udf,
+        name,
+        path: true,
+        description,
+        example,
+    }
+}
+
+const DESCRIBED: [Described; 11] = [
+    over_path(
+        udfs::json_get_udf,
+        "json_get",
+        "What is at a path in JSON, to be cast; null where there is nothing; also ->.",
+        "cast(json_get('{\"ids\": [7, 8]}', 'ids', 0) as bigint)",
+    ),
+    over_path(
+        udfs::json_get_str_udf,
+        "json_get_str",
+        "The text at a path in JSON; null where there is none.",
+        "json_get_str('{\"user\": {\"name\": \"Ada\"}}', 'user', 'name')",
+    ),
+    over_path(
+        udfs::json_get_int_udf,
+        "json_get_int",
+        "The whole number at a path in JSON; null where there is none.",
+        "json_get_int('{\"ids\": [7, 8]}', 'ids', 1)",
+    ),
+    over_path(
+        udfs::json_get_float_udf,
+        "json_get_float",
+        "The number at a path in JSON; null where there is none.",
+        "json_get_float('{\"price\": 9.5}', 'price')",
+    ),
+    over_path(
+        udfs::json_get_bool_udf,
+        "json_get_bool",
+        "The truth value at a path in JSON; null where there is none.",
+        "json_get_bool('{\"ok\": true}', 'ok')",
+    ),
+    over_path(
+        udfs::json_get_json_udf,
+        "json_get_json",
+        "What is at a path in JSON, as JSON text; null where there is nothing.",
+        "json_get_json('{\"user\": {\"name\": \"Ada\"}}', 'user')",
+    ),
+    over_path(
+        udfs::json_get_array_udf,
+        "json_get_array",
+        "The array at a path in JSON, as a list of JSON texts; null where there is none.",
+        "json_get_array('{\"ids\": [7, 8]}', 'ids')",
+    ),
+    over_path(
+        udfs::json_as_text_udf,
+        "json_as_text",
+        "What is at a path in JSON, as text: that of a text itself, of all else its JSON; also ->>.",
+        "json_as_text('{\"id\": 7}', 'id')",
+    ),
+    over_path(
+        udfs::json_contains_udf,
+        "json_contains",
+        "Whether there is something at a path in JSON.",
+        "json_contains('{\"id\": 7}', 'name')",
+    ),
+    Described {
+        path: false,
+        ..over_path(
+            udfs::json_length_udf,
+            "json_length",
+            "How many entries an array or object of JSON has.",
+            "json_length('[7, 8]')",
+        )
+    },
+    Described {
+        path: false,
+        ..over_path(
+            udfs::json_object_keys_udf,
+            "json_object_keys",
+            "The keys of an object of JSON.",
+            "json_object_keys('{\"id\": 7, \"name\": \"Ada\"}')",
+        )
+    },
+];
+
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    DESCRIBED.iter().map(|function| function.name)
+}
+
+pub(super) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
+    // Before those of the other crate, which know text alone.
+    session.register_expr_planner(Arc::new(OverBytes))?;
+    session.register_function_rewrite(Arc::new(OverBytes))?;
+    datafusion_functions_json::register_all(session)?;
+    for function in &DESCRIBED {
+        session.register_udf(Arc::new(ScalarUDF::new_from_impl(Json::new(function))))?;
+    }
+    Ok(())
+}
+
+/// Whether it is to be cast: to the other crate a null without a type is no text either.
+fn is_bytes(given: &DataType) -> bool {
+    matches!(
+        given,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Null
+    )
+}
+
+#[derive(Debug)]
+struct Json {
+    inner: Arc<ScalarUDF>,
+    signature: Signature,
+    documentation: Documentation,
+}
+
+impl Json {
+    fn new(function: &Described) -> Json {
+        let mut arguments = vec![("json", "JSON, as text or bytes.")];
+        let mut types = vec![DataType::Utf8View];
+        if function.path {
+            arguments.push((
+                "path",
+                "Keys of objects and positions in arrays, one or more.",
+            ));
+            types.push(DataType::Utf8View);
+        }
+        // The first is what `show functions` tells; the types are checked by the function itself.
+        let either = TypeSignature::OneOf(vec![
+            TypeSignature::Exact(types),
+            TypeSignature::VariadicAny,
+        ]);
+        Json {
+            inner: (function.udf)(),
+            signature: Signature::new(either, Volatility::Immutable),
+            documentation: documentation(
+                function.name,
+                function.description,
+                arguments.into_iter(),
+                &[function.example],
+            ),
+        }
+    }
+}
+
+// A function is told from another by its name.
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for Json {}
+
+impl Hash for Json {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Json {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let mut types = types.to_vec();
+        if let Some(json) = types.first_mut().filter(|json| is_bytes(json)) {
+            *json = DataType::Utf8View;
+        }
+        self.inner.return_type(&types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+
+    fn placement(&self, args: &[ExpressionPlacement]) -> ExpressionPlacement {
+        self.inner.placement(args)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
+    }
+}
+
+/// Puts a cast between bytes and what takes text: at operators, whose functions are the other crate's,
+/// when they are planned; at functions before the other crate makes others of them.
+#[derive(Debug)]
+struct OverBytes;
+
+/// Null where the bytes are no text.
+fn text(bytes: Expr) -> Expr {
+    Expr::TryCast(TryCast::new(Box::new(bytes), DataType::Utf8View))
+}
+
+impl FunctionRewrite for OverBytes {
+    fn name(&self) -> &str {
+        "json_over_bytes"
+    }
+
+    fn rewrite(
+        &self,
+        expr: Expr,
+        schema: &DFSchema,
+        _config: &ConfigOptions,
+    ) -> Result<Transformed<Expr>> {
+        let Expr::ScalarFunction(mut function) = expr else {
+            return Ok(Transformed::no(expr));
+        };
+        let is_ours = function.func.inner().is::<Json>();
+        let json = match function.args.first_mut().filter(|_| is_ours) {
+            Some(json) if is_bytes(&json.get_type(schema)?) => json,
+            _ => return Ok(Transformed::no(Expr::ScalarFunction(function))),
+        };
+        *json = text(std::mem::take(json));
+        Ok(Transformed::yes(Expr::ScalarFunction(function)))
+    }
+}
+
+impl ExprPlanner for OverBytes {
+    fn plan_binary_op(
+        &self,
+        mut expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let is_ours = matches!(
+            expr.op,
+            BinaryOperator::Arrow | BinaryOperator::LongArrow | BinaryOperator::Question
+        );
+        if is_ours && is_bytes(&expr.left.get_type(schema)?) {
+            expr.left = text(expr.left);
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}

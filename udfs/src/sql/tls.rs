@@ -1,0 +1,105 @@
+//! Functions over TLS.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListBuilder, StringBuilder, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
+use datafusion::error::Result;
+use timecraft_segment::text;
+
+use super::arguments::{Arguments, Kind};
+use super::function::{Argument, Function};
+use crate::tls::{First, cipher_name, first, version_name};
+
+pub(super) const TLS_CLIENT_HELLO: Function = Function {
+    name: "tls_client_hello",
+    arguments: &[Argument::new(
+        "bytes",
+        Kind::Bytes,
+        "The first bytes that a client sent over a connection.",
+    )],
+    returns: || DataType::Struct(hello_fields()),
+    description: "What a client of TLS says in the clear: the versions, cipher suites and protocols that it \
+                  offers, the server that it asks for, and its JA4 fingerprint. error says why there is \
+                  none.",
+    examples: &["tls_client_hello('GET / HTTP/1.1')['error']"],
+    call: client_hello,
+};
+
+fn list() -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))
+}
+
+fn hello_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("versions", list(), true),
+        Field::new("server_name", DataType::Utf8, true),
+        Field::new("alpn", list(), true),
+        Field::new("ciphers", list(), true),
+        Field::new("ja4", DataType::Utf8, true),
+        Field::new("error", DataType::Utf8, true),
+    ])
+}
+
+fn client_hello(arguments: &Arguments) -> Result<ArrayRef> {
+    let streams = arguments.bytes(0)?;
+    let mut valid = Vec::with_capacity(arguments.rows());
+    let [mut versions, mut alpn, mut ciphers] =
+        std::array::from_fn(|_| ListBuilder::new(StringBuilder::new()));
+    let [mut names, mut ja4, mut errors] = std::array::from_fn(|_| StringBuilder::new());
+    for row in 0..arguments.rows() {
+        let first = streams.get(row).map(first);
+        valid.push(first.is_some());
+        errors.append_option(first.as_ref().and_then(error));
+        let hello = match &first {
+            Some(First::Client(hello)) => Some(hello),
+            _ => None,
+        };
+        names.append_option(hello.and_then(|hello| hello.server_name.as_deref()));
+        ja4.append_option(hello.map(|hello| hello.ja4()));
+        if let Some(hello) = hello {
+            let offered = match hello.versions.as_slice() {
+                [] => std::slice::from_ref(&hello.version),
+                versions => versions,
+            };
+            for &version in offered {
+                versions.values().append_value(version_name(version));
+            }
+            for protocol in &hello.alpn {
+                alpn.values().append_value(text::lossless(protocol));
+            }
+            for &cipher in &hello.ciphers {
+                ciphers.values().append_value(cipher_name(cipher));
+            }
+        }
+        for list in [&mut versions, &mut alpn, &mut ciphers] {
+            list.append(hello.is_some());
+        }
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(versions.finish()),
+        Arc::new(names.finish()),
+        Arc::new(alpn.finish()),
+        Arc::new(ciphers.finish()),
+        Arc::new(ja4.finish()),
+        Arc::new(errors.finish()),
+    ];
+    let nulls = Some(NullBuffer::from(valid));
+    Ok(Arc::new(StructArray::try_new(
+        hello_fields(),
+        columns,
+        nulls,
+    )?))
+}
+
+fn error(first: &First) -> Option<&'static str> {
+    Some(match first {
+        First::Client(_) => return None,
+        First::Other => "it is no TLS",
+        First::Incomplete(_) => "the message is cut off",
+        First::Malformed => "the message makes no sense",
+        First::Server(_) => "it is a server's message",
+        First::Alert(_) => "it is an alert",
+    })
+}
