@@ -204,13 +204,26 @@ fn inode(i: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::*;
     use crate::memory::{u32_at, u64_at};
-    use crate::wasi::abi::{DIRENT_SIZE, oflags, rights};
-    use crate::wasi::errno::Errno;
+    use crate::wasi::abi::rights;
     use crate::wasi::function::*;
     use crate::wasi::testing::{Guest, RW};
 
     const R: u64 = rights::FD_READ;
+
+    #[test]
+    fn the_policy_sees_all_of_a_file_and_a_guest_one_that_is_not_too_large() {
+        let mut hosts = b"127.0.0.1 first # gr\xfc\xdfe\n".to_vec();
+        hosts.resize(MAX_FILE, b' ');
+        let host = HostFiles(vec![("hosts", [&hosts[..], b"\n::1 last"].concat())]);
+        let text = host.text("hosts");
+        assert!(text.starts_with("127.0.0.1 first") && text.ends_with("::1 last"));
+        assert_eq!(host.text("resolv.conf"), "");
+        assert!(ResolverFiles::of(&host).files.is_empty());
+        let host = HostFiles(vec![("hosts", hosts)]);
+        assert_eq!(*ResolverFiles::of(&host).files, host.0);
+    }
 
     #[test]
     fn a_guest_reads_what_the_host_resolves_with() {
@@ -220,7 +233,7 @@ mod tests {
         guest.ok(FD_PRESTAT_DIR_NAME, &[3, 100, 4]);
         assert_eq!(guest.bytes(100, 4), b"/etc");
         for name in ["hosts", "./resolv.conf"] {
-            let host = std::fs::read(std::path::Path::new("/etc").join(name)).unwrap();
+            let host = std::fs::read(Path::new("/etc").join(name)).unwrap();
             let fd = guest.open_at(3, 1, name, 0, R, 0).unwrap();
             assert_eq!(guest.read(fd, &[8000]).unwrap(), host);
             guest.write(fd, &[b"x"]).unwrap_err();

@@ -155,3 +155,19 @@ fn a_guest_that_waits_only_so_long_is_told_to_try_again() {
     guest.put(ADDRESS + 8, &1_000_000u64.to_le_bytes());
     guest.fails(Errno::DOM, SOCK_SETSOCKOPT, &[fd, 0, 11, ADDRESS, 16]);
 }
+
+#[test]
+fn what_is_accepted_has_the_options_of_what_listens() {
+    let mut guest = Guest::new();
+    let (fd, address) = guest.bound(INET, STREAM, "127.0.0.1:0");
+    guest.ok(SOCK_LISTEN, &[fd, 5]);
+    guest.put(ADDRESS, &[1, 0, 0, 0, 9, 0, 0, 0]);
+    guest.ok(SOCK_SETSOCKOPT, &[fd, 0, 9, ADDRESS, 8]);
+    guest.ok(SOCK_SETSOCKOPT, &[fd, 0, 7, ADDRESS, 4]);
+    let _peer = TcpStream::connect(address).unwrap();
+    guest.ok(SOCK_ACCEPT, &[fd, 0, OUT]);
+    let accepted = u64::from(guest.u32(OUT as usize));
+    guest.ok(SOCK_GETSOCKOPT, &[accepted, 0, 9, OUT, 8]);
+    assert_eq!(guest.bytes(OUT as usize, 8), [1, 0, 0, 0, 9, 0, 0, 0]);
+    assert_eq!(guest.option(accepted, 0, 7), 1);
+}
