@@ -20,13 +20,33 @@ pub enum Trace {
 ///
 /// A line is a call on a socket: when (UTC), who to whom, what, how it ended, how many bytes. Of what
 /// was received and accepted the peer stands first. Names that were looked up and TLS sessions have
-/// lines of their own. A process that runs is shown up to now, or with --follow to its end.
+/// lines of their own. A process that runs is shown up to now, or with --follow to its end. With
+/// --verbose also the calls that moved nothing: options, addresses, attempts that would have waited.
 #[derive(Debug, Args)]
 pub struct TraceNetwork {
+    #[command(flatten)]
+    pub options: TraceOptions,
+    /// Only what is from, to or resolved to this IP address or block, such as 10.0.0.0/8 (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Vec<Block>,
+    /// Only what is from or to this port (may be repeated)
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Only what is with a server of this name, once it is known, or of *.NAME (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<NamePattern>,
+    /// Only what this carries (may be repeated)
+    #[arg(long, value_name = "PROTOCOL", value_enum)]
+    pub protocol: Vec<Protocol>,
+}
+
+/// What all traces take.
+#[derive(Debug, Args)]
+pub struct TraceOptions {
     /// The process: its id or the end of it, its name, or `latest`
     #[arg(value_name = "PROCESS")]
     pub process: String,
-    /// Show the bytes, and the calls that moved none: options, addresses, attempts that would have waited
+    /// Show more of it: the bytes of what was sent and received
     #[arg(short, long)]
     pub verbose: bool,
     /// How it is written
@@ -41,18 +61,6 @@ pub struct TraceNetwork {
     /// Go on for as long as the process runs
     #[arg(short, long)]
     pub follow: bool,
-    /// Only what is from, to or resolved to this IP address or block, such as 10.0.0.0/8 (may be repeated)
-    #[arg(long, value_name = "ADDRESS")]
-    pub address: Vec<Block>,
-    /// Only what is from or to this port (may be repeated)
-    #[arg(long, value_name = "PORT")]
-    pub port: Vec<u16>,
-    /// Only what is with a server of this name, once it is known, or of *.NAME (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    pub name: Vec<NamePattern>,
-    /// Only what this carries (may be repeated)
-    #[arg(long, value_name = "PROTOCOL", value_enum)]
-    pub protocol: Vec<Protocol>,
 }
 
 /// How a trace is written.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use timecraft_segment::{Damage, Registry};
 
-use crate::args::network::{Export, Trace};
+use crate::args::network::Export;
 use crate::args::{Cli, Command};
 use crate::config::{Config, Surroundings, load};
 use crate::error::Error;
@@ -92,9 +92,7 @@ fn dispatch(printer: &Printer, cli: Cli) -> Result<ExitStatus, Error> {
         Command::Run(args) => run::run(printer, &config(&cli.global)?, *args),
         #[cfg(feature = "sql")]
         Command::Sql(args) => sql::sql(printer, &config(&cli.global)?, around.folder(), *args),
-        Command::Trace(Trace::Network(args)) => {
-            trace::network(printer, &config(&cli.global)?, *args)
-        }
+        Command::Trace(trace) => trace::run(printer, &config(&cli.global)?, trace),
         Command::Export(Export::Pcapng(args)) => {
             export::pcapng(printer, &config(&cli.global)?, &args)
         }

@@ -5,7 +5,6 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use timecraft_segment::UnixNs;
 use timecraft_segment::socket::{Address, Transport};
 
 use super::row::Row;
@@ -17,10 +16,6 @@ pub struct Filter {
     pub ports: Vec<u16>,
     pub names: Vec<NamePattern>,
     pub protocols: Vec<Protocol>,
-    /// The first moment.
-    pub from: Option<UnixNs>,
-    /// The moment after the last.
-    pub until: Option<UnixNs>,
     /// Whether rows are wanted that tell little.
     pub minor: bool,
 }
@@ -39,8 +34,6 @@ impl Filter {
         let name = |pattern: &NamePattern| row.name.as_ref().is_some_and(|n| pattern.matches(n));
         let protocol = |p: &Protocol| row.transport.is_some_and(|t| p.is(t));
         (self.minor || !row.minor)
-            && self.from.is_none_or(|from| row.time >= from)
-            && self.until.is_none_or(|until| row.time < until)
             && (self.addresses.is_empty() || self.addresses.iter().any(address))
             && (self.ports.is_empty() || self.ports.iter().any(port))
             && (self.names.is_empty() || self.names.iter().any(name))
