@@ -77,7 +77,7 @@ pub fn run(printer: &Printer, config: &Config, args: Run) -> Result<ExitStatus, 
         });
     }
     let report = timecraft_runtime::run(options)?;
-    Ok(conclude(printer, &report))
+    Ok(conclude(printer, &config.network, &report))
 }
 
 /// The guest's first argument is its module as it was typed, as a shell would have it.
@@ -242,7 +242,7 @@ fn trace_to_stderr(printer: &Printer, interrupter: &Interrupter) -> trace::Sink 
 }
 
 /// Says why the guest failed, if it did, and what it lacked.
-fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
+fn conclude(printer: &Printer, network: &config::Network, report: &Report) -> ExitStatus {
     let status = match &report.end {
         End::Exit(code) => ExitStatus::guest(*code),
         End::Trap(trap) => {
@@ -280,7 +280,8 @@ fn conclude(printer: &Printer, report: &Report) -> ExitStatus {
         for missing in &report.missing_grants {
             printer.note(&printer.hint(&format!(
                 "the guest was refused {}; {} grants it",
-                missing.resource, missing.flag
+                missing.resource,
+                network.located(&missing.flag)
             )));
         }
         for reached in &report.limits_reached {

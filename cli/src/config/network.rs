@@ -125,6 +125,24 @@ impl Network {
             given => given,
         }
     }
+
+    /// A flag that would grant something, with the file's line where it stands there: nobody would find
+    /// it on the command line.
+    pub fn located(&self, flag: &str) -> String {
+        let Value { value, origin } = &self.deny_net;
+        let configured = |part: &str| {
+            let denied = part.strip_prefix("leaving out --deny-net ");
+            value.iter().any(|t| denied == Some(&t.to_string()))
+        };
+        let located = |part: &str| match configured(part) {
+            true => format!("{part} ({origin})"),
+            false => part.to_owned(),
+        };
+        flag.split(" and ")
+            .map(located)
+            .collect::<Vec<_>>()
+            .join(" and ")
+    }
 }
 
 /// What is granted by an option, or else by the file.

@@ -362,6 +362,10 @@ fn the_configuration_says_what_every_guest_may_reach() {
     // What the file denies, no option gives back.
     assert_eq!(refused(&["--deny-net", "10.0.0.0/8"]), by_deny);
     assert_eq!(refused(&["--allow-net", &here]), by_deny);
+    let said = dir.cmd(["run", "-c", "c.toml", "attempt.wat"]);
+    let hint = "leaving out --deny-net 127.0.0.1 (c.toml:2) grants it";
+    let said = said.assert(EACCES).stderr;
+    assert!(said.contains(hint), "{said}");
 
     file("allow_net = ['127.0.0.1:1']".into());
     let by_allow = format!("sock_connect; tcp {here}; --allow-net 127.0.0.1:1; --allow-net {here}");
