@@ -10,9 +10,19 @@ use datafusion::prelude::SessionContext;
 use futures::FutureExt;
 
 /// A view: its schema, its name, and its statement.
-const VIEWS: [(&str, &str, &str); 2] = [
+const VIEWS: [(&str, &str, &str); 4] = [
     ("zeek", "conn", include_str!("views/zeek_conn.sql")),
     ("zeek", "ssl", include_str!("views/zeek_ssl.sql")),
+    (
+        "otel",
+        "connections",
+        include_str!("views/otel_connections.sql"),
+    ),
+    (
+        "ecs",
+        "connections",
+        include_str!("views/ecs_connections.sql"),
+    ),
 ];
 
 /// Adds the views to a catalog whose tables the context knows.

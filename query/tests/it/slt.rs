@@ -125,6 +125,8 @@ async fn sockets() {
         "tls_sessions.slt",
         "warnings.slt",
         "zeek.slt",
+        "otel.slt",
+        "ecs.slt",
     ] {
         run(file, &recordings.registry).await;
     }
