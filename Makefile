@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/timecraft/target
 TIMECRAFT = $(CARGO_TARGET_DIR)/debug/timecraft
 
-.PHONY: help build demo test check lint doc testdata peers capture bench soak fuzz loom clean
+.PHONY: help build demo test check lint doc reference testdata peers capture bench soak fuzz loom clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ lint: ## format and clippy, with warnings denied
 
 doc: ## the documentation of the crates, with warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+reference: ## write docs/reference.md anew: tables, views and functions, with what the examples give
+	TIMECRAFT_BLESS=1 cargo test --locked -p timecraft-query --test it reference
 
 testdata: ## build the guests
 	$(MAKE) -C testdata

@@ -13,10 +13,12 @@ use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use timecraft_segment::registry::Registry;
 use timecraft_segment::{Error as SegmentError, ProcessId};
+use timecraft_udfs::sql;
 
 use crate::blocking::blocking;
 use crate::damage::OnDamage;
@@ -27,6 +29,22 @@ use crate::error::ReadError;
 struct EnvironmentValue {
     registry: Registry,
     signature: Signature,
+    documentation: Documentation,
+}
+
+/// Words about it, for people.
+fn documentation() -> Documentation {
+    sql::documentation(
+        "environment_value",
+        "The value of a variable of a process's environment, which may be a secret and is shown nowhere \
+         else; null where there is no such process or variable.",
+        [
+            ("process_id", "The process."),
+            ("name", "The name of the variable."),
+        ]
+        .into_iter(),
+        &["environment_value('018f5d4e-7a2b-7c3d-8e4f-0123456789ab', 'HOME')"],
+    )
 }
 
 /// The function over this registry.
@@ -37,6 +55,7 @@ pub(crate) fn environment_value(registry: Registry) -> ScalarUDF {
     AsyncScalarUDF::new(Arc::new(EnvironmentValue {
         registry,
         signature,
+        documentation: documentation(),
     }))
     .into_scalar_udf()
 }
@@ -67,6 +86,10 @@ impl ScalarUDFImpl for EnvironmentValue {
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -10,6 +10,7 @@ mod parameters;
 mod point;
 mod pruning;
 mod recordings;
+mod reference;
 mod slt;
 mod socket_recordings;
 

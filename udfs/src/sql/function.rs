@@ -44,8 +44,9 @@ impl Argument {
     }
 }
 
-/// Words about a function, in the form in which DataFusion hands them out.
-pub(super) fn documentation<'a>(
+/// Words about a function: what it gives, its arguments with what they are, and expressions that call it,
+/// the first of which `show functions` shows. For a function that is made elsewhere, too.
+pub fn documentation<'a>(
     name: &str,
     description: &str,
     arguments: impl Iterator<Item = (&'a str, &'a str)> + Clone,

@@ -122,10 +122,6 @@ const DESCRIBED: [Described; 11] = [
     },
 ];
 
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    DESCRIBED.iter().map(|function| function.name)
-}
-
 pub(super) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
     // Before those of the other crate, which know text alone.
     session.register_expr_planner(Arc::new(OverBytes))?;

@@ -24,6 +24,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{DocSection, ScalarUDF};
 
 use function::Function;
+pub use function::documentation;
 
 /// The section of the documentation of our functions, which tells them from DataFusion's own.
 pub const SECTION: DocSection = DocSection {
@@ -32,7 +33,6 @@ pub const SECTION: DocSection = DocSection {
     description: None,
 };
 
-/// All of them, in the order in which people read about them.
 const FUNCTIONS: [&Function; 8] = [
     &fields::HEADER,
     &fields::HEADERS_ALL,
@@ -53,12 +53,4 @@ pub fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
         session.register_udf(Arc::new(ScalarUDF::from(function)))?;
     }
     json::register(session)
-}
-
-/// The names of the functions, in the order in which people read about them.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS
-        .iter()
-        .map(|function| function.name)
-        .chain(json::names())
 }

@@ -23,7 +23,12 @@ pub(super) const TLS_CLIENT_HELLO: Function = Function {
     description: "What a client of TLS says in the clear: the versions, cipher suites and protocols that it \
                   offers, the server that it asks for, and its JA4 fingerprint. error says why there is \
                   none.",
-    examples: &["tls_client_hello('GET / HTTP/1.1')['error']"],
+    examples: &[
+        "tls_client_hello(x'16030100680100006403030000000000000000000000000000000000000000000000000000000000\
+         0000000000041301c02b0100003700000010000e00000b6578616d706c652e636f6d0010000e000c\
+         02683208687474702f312e31002b00050403040303000d000400020403')['server_name']",
+        "tls_client_hello('GET / HTTP/1.1')['error']",
+    ],
     call: client_hello,
 };
 
