@@ -5,6 +5,7 @@
 
 mod damage;
 mod file_recordings;
+mod functions_any;
 mod guest;
 mod parameters;
 mod point;

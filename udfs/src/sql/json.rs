@@ -6,10 +6,12 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
@@ -210,7 +212,24 @@ impl ScalarUDFImpl for Json {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.inner.invoke_with_args(args)
+        let (given, rows) = (args.args.clone(), args.number_rows);
+        let answer = self.inner.invoke_with_args(args)?;
+        // Whether there is something in a null: of one value the other crate says no.
+        if answer.data_type() != DataType::Boolean {
+            return Ok(answer);
+        }
+        let is_scalar = matches!(answer, ColumnarValue::Scalar(_));
+        let answers = answer.into_array(rows)?;
+        let mut nulls = answers.logical_nulls();
+        for argument in given {
+            let argument = argument.into_array(rows)?;
+            nulls = NullBuffer::union(nulls.as_ref(), argument.logical_nulls().as_ref());
+        }
+        let answers = BooleanArray::new(answers.as_boolean().values().clone(), nulls);
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?),
+            false => ColumnarValue::Array(Arc::new(answers)),
+        })
     }
 
     fn placement(&self, args: &[ExpressionPlacement]) -> ExpressionPlacement {
