@@ -13,6 +13,7 @@ use rustix::io::{Errno as HostErrno, ReadWriteFlags};
 
 use super::Stop;
 use super::errno::Errno;
+use super::poll::Interest;
 use crate::wakeup::Wakeup;
 
 /// As much as a pipe takes without waiting once it says that it is writable: POSIX's `PIPE_BUF`
@@ -26,6 +27,7 @@ const CURRENT_POSITION: u64 = u64::MAX;
 pub(super) struct Channel {
     handle: Handle,
     readiness: Readiness,
+    interest: Interest,
 }
 
 /// Whose descriptor it is.
@@ -86,6 +88,7 @@ impl Channel {
         Channel {
             handle: Handle::Own(fd),
             readiness,
+            interest: Interest::default(),
         }
     }
 
@@ -109,12 +112,21 @@ impl Channel {
                 }
             }
         };
-        Channel { handle, readiness }
+        Channel {
+            handle,
+            readiness,
+            interest: Interest::default(),
+        }
     }
 
     /// The descriptor to ask about the file and to poll.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
+    }
+
+    /// Its place among what the guest waits for.
+    pub(super) fn interest(&self) -> &Interest {
+        &self.interest
     }
 
     /// Whether reading and writing never wait.

@@ -49,6 +49,7 @@ pub use self::setup::{Config, Directory, SetupError};
 use self::args::Strings;
 use self::descriptors::Descriptors;
 use self::grants::{MissingGrants, Refusal};
+use self::poll::Poller;
 use self::sockets::file::SocketFile;
 use crate::limits::LimitReached;
 use crate::memory::{Fault, GuestMemory};
@@ -116,6 +117,7 @@ pub struct Wasi {
     args: Strings,
     environment: Strings,
     descriptors: Descriptors,
+    poller: Poller,
     preopens: Vec<(u32, String)>,
     /// Whether it was given a directory.
     has_directories: bool,

@@ -18,6 +18,7 @@ use super::channel::{Channel, Handle};
 use super::clock;
 use super::descriptors::{Descriptor, Descriptors, Direction, Directory as OpenDirectory, Stdio};
 use super::grants::{Access, Grant, MissingGrants};
+use super::poll::Poller;
 use super::resolver::{self, HostFiles, ResolverFiles};
 use super::sockets::preopen;
 use super::sockets::socket::{Socket, Stage};
@@ -91,6 +92,9 @@ pub enum SetupError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The system has no room for another epoll set.
+    #[error("cannot make the epoll set that the guest waits with")]
+    Poller(#[source] std::io::Error),
     /// The arguments or the environment are too large.
     #[error(
         "the guest's {what} takes {bytes} bytes, and the limit is {}",
@@ -230,6 +234,7 @@ impl Wasi {
             args: Strings::new(config.args).map_err(too_large("command line"))?,
             environment: Strings::new(variables).map_err(too_large("environment"))?,
             descriptors,
+            poller: Poller::new(&config.wakeup).map_err(|e| SetupError::Poller(e.into()))?,
             preopens,
             has_directories,
             sockets,

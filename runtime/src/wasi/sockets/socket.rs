@@ -28,6 +28,7 @@ use crate::wasi::Stop;
 use crate::wasi::abi::{Filetype, fdflags};
 use crate::wasi::channel::Patience;
 use crate::wasi::errno::Errno;
+use crate::wasi::poll::Interest;
 
 /// How the host's socket is made.
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
@@ -48,6 +49,8 @@ pub(in crate::wasi) struct Socket {
     pub dns: Option<Box<Conversation>>,
     /// TLS that the host does between the guest and the connection.
     pub tls: Option<Box<RefCell<Session>>>,
+    /// Its place among what the guest waits for.
+    pub interest: Interest,
 }
 
 /// Options that the host's socket is not told of, since it never waits. A socket that is accepted has
@@ -126,6 +129,7 @@ impl Socket {
             asked: None,
             dns: None,
             tls: None,
+            interest: Interest::default(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Socket {
     /// Has it be another socket of the host.
     pub fn replace(&mut self, fd: OwnedFd) {
         self.fd = fd;
+        self.interest = Interest::default();
     }
 
     /// What the host knows of its ends.
