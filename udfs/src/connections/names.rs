@@ -8,7 +8,7 @@ use timecraft_segment::socket::{self, Address};
 use timecraft_segment::{Outcome, Record, wasi};
 
 use super::event::{Event, Lookup, Source};
-use crate::dns::{Message, PORT};
+use crate::dns::{AddressQuestion, PORT};
 
 /// The most questions that wait for an answer; of more the oldest is given up.
 const MAX_ASKED: usize = 1024;
@@ -97,7 +97,7 @@ impl Names {
     /// A question that the guest sent.
     pub(super) fn ask(
         &mut self,
-        message: Message,
+        message: AddressQuestion,
         connection: u64,
         record: &Record<'_>,
         out: &mut Vec<Event>,
@@ -125,7 +125,7 @@ impl Names {
     /// An answer that the guest received. One to no question is none.
     pub(super) fn answer(
         &mut self,
-        message: Message,
+        message: AddressQuestion,
         connection: u64,
         record: &Record<'_>,
         out: &mut Vec<Event>,
@@ -164,7 +164,7 @@ impl Names {
 }
 
 impl Asked {
-    fn answers(&self, message: &Message) -> bool {
+    fn answers(&self, message: &AddressQuestion) -> bool {
         self.id == message.id && self.kind == message.kind && self.name == message.name
     }
 

@@ -11,7 +11,7 @@ use super::event::{Action, Call, Data, Direction, End, Event, Oddity, Tls};
 use super::sockets::{call, new_flow, returned, warn};
 use super::streams::{Place, Protocol};
 use super::{Connections, names, payload};
-use crate::dns::{self, Parsed};
+use crate::dns::{AddressQuestion, Message};
 
 impl Connections {
     /// Bytes go, or do not.
@@ -161,17 +161,16 @@ impl Connections {
         if is_dns {
             connection.protocol = Some(Protocol::Dns);
             let (names, out) = (&mut self.names, &mut self.out);
-            match (dns::parse(&bytes), direction) {
-                (Parsed::Addresses(message), Direction::Sent) => {
-                    names.ask(message, connection.id, record, out);
+            let message = Message::read(&bytes);
+            if message.error().is_some() {
+                warn(connection, Oddity::DnsMalformed, direction.name(), out);
+            }
+            match (AddressQuestion::of(&message), direction) {
+                (Some(asked), Direction::Sent) => names.ask(asked, connection.id, record, out),
+                (Some(asked), Direction::Received) => {
+                    names.answer(asked, connection.id, record, out);
                 }
-                (Parsed::Addresses(message), Direction::Received) => {
-                    names.answer(message, connection.id, record, out);
-                }
-                (Parsed::Other, _) => {}
-                (Parsed::Malformed, way) => {
-                    warn(connection, Oddity::DnsMalformed, way.name(), out);
-                }
+                (None, _) => {}
             }
             return;
         }

@@ -1,95 +1,144 @@
-//! DNS messages, as far as name lookups need them.
+//! DNS: messages of a corpus, and connections that carry some.
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use timecraft_udfs::dns::{Message, Parsed, parse};
+use timecraft_udfs::dns::{MAX_TEXT, Message, Oddity, Section};
 
-/// A message with one question for an IPv4 address.
-fn message(flags: u16, answers: u16, name: &[u8], rest: &[u8]) -> Vec<u8> {
-    let counts = [1, answers, 0, 0].map(u16::to_be_bytes).concat();
-    let header = [&b"\x12\x34"[..], &flags.to_be_bytes(), &counts].concat();
-    [&header, name, b"\0\x01\0\x01", rest].concat()
+/// A case of the corpus: its file, its message and what is expected of it.
+pub struct Case {
+    pub path: PathBuf,
+    pub message: Vec<u8>,
+    pub expected: String,
 }
 
-fn addresses(bytes: &[u8]) -> Message {
-    match parse(bytes) {
-        Parsed::Addresses(message) => message,
-        other => panic!("{other:?}"),
-    }
-}
+/// What stands between the digits of a message and what is expected.
+const RULE: &str = "----\n";
 
-#[test]
-fn names_are_followed_and_answers_collected() {
-    let answers = [
-        &b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x02\xc0\x10"[..],
-        b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x01\x02\x03\x04",
-        b"\x01a\xc0\x0c\0\x1c\0\x01\0\0\0\x3c\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
-    ]
-    .concat();
-    let found = addresses(&message(0x8180, 3, b"\x03Www\x02go\0", &answers));
-    assert_eq!((found.name.as_str(), found.response), ("www.go", true));
-    let texts: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["1.2.3.4", "2001:db8::1"]);
-    assert_eq!(found.error, None);
-}
-
-#[test]
-fn labels_may_hold_anything() {
-    assert_eq!(
-        addresses(&message(0, 0, b"\x03A.b\x01\xff\0", b"")).name,
-        "a\\.b.\\xff"
-    );
-    assert_eq!(addresses(&message(0, 0, b"\0", b"")).name, "");
-}
-
-#[test]
-fn errors_have_names() {
-    for (flags, error) in [
-        (0x8180, None),
-        (0x8183, Some("NXDOMAIN")),
-        (0x8182, Some("SERVFAIL")),
-        (0x8189, Some("RCODE9")),
-        (0x8380, Some("truncated")),
-        // A question has none.
-        (0x0103, None),
-    ] {
-        let found = addresses(&message(flags, 0, b"\x01a\0", b""));
-        assert_eq!(found.error.as_deref(), error, "{flags:x}");
-    }
-}
-
-#[test]
-fn a_name_that_never_ends_and_a_message_that_is_cut_are_malformed() {
-    for name in [
-        // It names itself, what is after it, and each other.
-        &b"\xc0\x0c"[..],
-        b"\xc0\x0e\x01a\0",
-        b"\x01a\xc0\x0c",
-        b"\x40a\0",
-        b"\x05ab",
-        &[b'\x3f'; 300],
-    ] {
-        let mut bytes = message(0, 0, name, b"");
-        if name == b"\x05ab" {
-            bytes.truncate(14);
+pub fn corpus() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dns");
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "dns"))
+        .collect();
+    files.sort();
+    let case = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let (digits, expected) = text.split_once(RULE).unwrap();
+        let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pairs = digits
+            .chunks_exact(2)
+            .map(|pair| str::from_utf8(pair).unwrap());
+        Case {
+            message: pairs
+                .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+                .collect(),
+            expected: expected.to_owned(),
+            path,
         }
-        assert_eq!(parse(&bytes), Parsed::Malformed, "{name:?}");
+    };
+    files.into_iter().map(case).collect()
+}
+
+/// All that is known of a message.
+fn described(message: &Message) -> String {
+    let mut text = message.to_string();
+    let addresses: Vec<_> = message.addresses().collect();
+    if !addresses.is_empty() {
+        text += &format!("addresses: {}\n", addresses.join(" "));
     }
-    let whole = message(
-        0x8180,
-        1,
-        b"\x01a\0",
-        b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x01\x02\x03\x04",
-    );
-    assert_eq!(addresses(&whole).addresses.len(), 1);
-    for length in 0..whole.len() {
-        assert_eq!(parse(&whole[..length]), Parsed::Malformed, "{length}");
+    for oddity in message.oddities.iter() {
+        text += &format!("odd: {}\n", oddity.name());
     }
+    if let Some((at, what)) = message.error() {
+        text += &format!("error: byte {at}: {what}\n");
+    }
+    text
+}
+
+/// With `UPDATE_CORPUS` set, what is found is written down as what is expected.
+#[test]
+fn each_message_of_the_corpus_says_what_is_expected() {
+    let corpus = corpus();
+    assert!(corpus.len() >= 80, "{}", corpus.len());
+    let mut wrong = Vec::new();
+    for case in corpus {
+        let found = described(&Message::read(&case.message));
+        if found != case.expected && std::env::var_os("UPDATE_CORPUS").is_some() {
+            let text = fs::read_to_string(&case.path).unwrap();
+            let digits = text.split_once(RULE).unwrap().0;
+            fs::write(&case.path, format!("{digits}{RULE}{found}")).unwrap();
+        } else if found != case.expected {
+            wrong.push(format!("{}:\n{found}", case.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_message_that_is_cut_anywhere_keeps_what_stood_before() {
+    for case in corpus() {
+        let whole = Message::read(&case.message);
+        let questions: Vec<_> = whole.section(Section::Question).collect();
+        for length in 0..case.message.len() {
+            let cut = Message::read(&case.message[..length]);
+            let found: Vec<_> = cut.section(Section::Question).collect();
+            assert!(
+                questions.starts_with(&found),
+                "{} {length}",
+                case.path.display()
+            );
+            assert_eq!(cut.size, length);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_meant_again_and_again_takes_bounded_memory() {
+    let mut name = Vec::new();
+    for length in [63, 63, 63, 61] {
+        name.push(length);
+        name.resize(name.len() + usize::from(length), 0);
+    }
+    name.push(0);
+    let mut bytes = b"\x12\x34\x81\x80\0\x01\xff\xff\0\0\0\0\0".to_vec();
+    bytes.extend([0, 16, 0, 1]);
+    let at = bytes.len() as u16;
+    let record = |name: &[u8]| [name, b"\0\x10\0\x01\0\0\0\0\0\x01\0"].concat();
+    bytes.extend(record(&name));
+    while bytes.len() < 65000 {
+        bytes.extend(record(&(at | 0xc000).to_be_bytes()));
+    }
+    let message = Message::read(&bytes);
+    assert!(message.oddities.has(Oddity::TextCut));
+    let text: usize = message.section(Section::Answer).map(|r| r.name.len()).sum();
+    assert!((MAX_TEXT / 2..=MAX_TEXT).contains(&text), "{text}");
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
-        let _ = parse(&bytes);
-        let _ = parse(&[b"\0\0\x80\0\0\x01\0\xff\0\0\0\0", &bytes[..]].concat());
+        let _ = described(&Message::read(&bytes));
+        let header = b"\0\0\x80\0\0\x01\0\x04\0\x04\0\x04";
+        let _ = described(&Message::read(&[header, &bytes[..]].concat()));
+    }
+
+    #[test]
+    fn no_change_of_a_message_makes_it_panic(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let corpus = corpus();
+        let mut bytes = which.get(&corpus).message.clone();
+        for (at, byte) in changes {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        let _ = described(&Message::read(&bytes));
     }
 }

@@ -5,6 +5,7 @@ mod calls;
 mod connections;
 mod connections_any;
 mod dns;
+mod dns_connections;
 mod files;
 mod files_any;
 mod socket_calls;
