@@ -3,8 +3,6 @@
 //! Each connection has a decoder of its own; what they find is rows, in the order in which nothing more
 //! is known of them, and at the end what is in flight. It must not know any protocol.
 
-use std::collections::HashSet;
-
 use arrow::array::ArrayRef;
 use timecraft_segment::snapshot::Snapshot;
 use timecraft_udfs::connections::{Connection, Event};
@@ -22,8 +20,6 @@ const TOGETHER: usize = 256 << 20;
 pub(super) struct Said<R> {
     /// The connection as it was then.
     pub(super) connection: Connection,
-    /// Whether the host does its TLS.
-    pub(super) offloaded: bool,
     pub(super) row: R,
 }
 
@@ -42,11 +38,9 @@ pub(super) fn rows<D: Decoder>(
         name,
     };
     let mut conversations = Conversations::<D>::new(Room::new(body, TOGETHER));
-    let mut offloaded = Offloaded::default();
     let mut rows = Waiting::new(process, columns);
     let give = |meant: Meant<'_>, out: &mut Output<'_>| {
-        offloaded.begin(meant.events);
-        let taken = conversations.apply(
+        conversations.apply(
             at(&meant),
             meant.record,
             meant.events,
@@ -54,18 +48,16 @@ pub(super) fn rows<D: Decoder>(
             |connection, found| match found {
                 Found::Row(row) => {
                     let bytes = D::size(&row);
-                    rows.push(offloaded.said(connection, row), bytes, out)
+                    rows.push(said(connection, row), bytes, out)
                 }
                 Found::Odd(_) => Ok(()),
             },
-        );
-        offloaded.end(meant.events);
-        taken
+        )
     };
     let end = sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
     for (connection, row) in conversations.in_flight(&end) {
         let bytes = D::size(&row);
-        rows.push(offloaded.said(connection, row), bytes, out)?;
+        rows.push(said(connection, row), bytes, out)?;
     }
     rows.flush(out)
 }
@@ -107,31 +99,9 @@ fn at(meant: &Meant<'_>) -> At {
     }
 }
 
-/// The connections whose TLS the host does.
-#[derive(Default)]
-struct Offloaded(HashSet<u64>);
-
-impl Offloaded {
-    fn begin(&mut self, events: &[Event]) {
-        self.0.extend(events.iter().filter_map(|event| match event {
-            Event::Tls(tls) if tls.offloaded => Some(tls.connection),
-            _ => None,
-        }));
-    }
-
-    fn end(&mut self, events: &[Event]) {
-        for event in events {
-            if let Event::Closed(connection) = event {
-                self.0.remove(&connection.id);
-            }
-        }
-    }
-
-    fn said<R>(&self, connection: &Connection, row: R) -> Said<R> {
-        Said {
-            connection: connection.clone(),
-            offloaded: self.0.contains(&connection.id),
-            row,
-        }
+fn said<R>(connection: &Connection, row: R) -> Said<R> {
+    Said {
+        connection: connection.clone(),
+        row,
     }
 }

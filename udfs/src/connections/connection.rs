@@ -128,6 +128,8 @@ pub struct Connection {
     pub server_name: Option<String>,
     /// What is spoken over it.
     pub protocol: Option<Protocol>,
+    /// Whether the host does its TLS, so that what the guest sends and receives is clear text.
+    pub offloaded: bool,
     /// When that call began, in nanoseconds since the process started; 0 where the guest started with
     /// the socket.
     pub opened_ns: u64,
@@ -161,6 +163,7 @@ impl Connection {
             peer: None,
             server_name: None,
             protocol: None,
+            offloaded: false,
             opened_ns,
             closed_ns: None,
             bytes_sent: 0,

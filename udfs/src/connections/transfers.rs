@@ -203,6 +203,7 @@ impl Connections {
             return;
         };
         flow.connection.server_name = Some(note.server_name.clone());
+        flow.connection.offloaded = true;
         self.out.push(Event::Tls(Tls {
             connection: flow.connection.id,
             offset: record.offset.0,
