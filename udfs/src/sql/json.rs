@@ -135,12 +135,14 @@ pub(super) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
     Ok(())
 }
 
-/// Whether it is to be cast: to the other crate a null without a type is no text either.
-fn is_bytes(given: &DataType) -> bool {
-    matches!(
-        given,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Null
-    )
+/// Whether the other crate refuses an argument that we take: bytes of JSON, and what is null for want of
+/// a type.
+fn is_cast(position: usize, given: &DataType) -> bool {
+    match given {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => position == 0,
+        DataType::Null => true,
+        _ => false,
+    }
 }
 
 #[derive(Debug)]
@@ -204,11 +206,12 @@ impl ScalarUDFImpl for Json {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let mut types = types.to_vec();
-        if let Some(json) = types.first_mut().filter(|json| is_bytes(json)) {
-            *json = DataType::Utf8View;
-        }
-        self.inner.return_type(&types)
+        let given = types.iter().enumerate();
+        let types = given.map(|(at, given)| match is_cast(at, given) {
+            true => DataType::Utf8View,
+            false => given.clone(),
+        });
+        self.inner.return_type(&types.collect::<Vec<_>>())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -265,13 +268,17 @@ impl FunctionRewrite for OverBytes {
         let Expr::ScalarFunction(mut function) = expr else {
             return Ok(Transformed::no(expr));
         };
-        let is_ours = function.func.inner().is::<Json>();
-        let json = match function.args.first_mut().filter(|_| is_ours) {
-            Some(json) if is_bytes(&json.get_type(schema)?) => json,
-            _ => return Ok(Transformed::no(Expr::ScalarFunction(function))),
-        };
-        *json = text(std::mem::take(json));
-        Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        let mut is_changed = false;
+        if function.func.inner().is::<Json>() {
+            for (at, argument) in function.args.iter_mut().enumerate() {
+                if is_cast(at, &argument.get_type(schema)?) {
+                    *argument = text(std::mem::take(argument));
+                    is_changed = true;
+                }
+            }
+        }
+        let function = Expr::ScalarFunction(function);
+        Ok(Transformed::new_transformed(function, is_changed))
     }
 }
 
@@ -285,7 +292,7 @@ impl ExprPlanner for OverBytes {
             expr.op,
             BinaryOperator::Arrow | BinaryOperator::LongArrow | BinaryOperator::Question
         );
-        if is_ours && is_bytes(&expr.left.get_type(schema)?) {
+        if is_ours && is_cast(0, &expr.left.get_type(schema)?) {
             expr.left = text(expr.left);
         }
         Ok(PlannerResult::Original(expr))
