@@ -5,7 +5,7 @@
 
 use arrow::array::ArrayRef;
 use timecraft_segment::snapshot::Snapshot;
-use timecraft_udfs::connections::{Connection, Event};
+use timecraft_udfs::connections::Connection;
 use timecraft_udfs::conversations::Conversations;
 use timecraft_udfs::protocol::{At, Decoder, Found, Odd, Room};
 
