@@ -257,8 +257,6 @@ pub enum Oddity {
     TlsMalformed,
     /// There were more handshakes at once than are followed.
     TlsNotFollowed,
-    /// What a DNS server sent or was sent is no DNS message.
-    DnsMalformed,
 }
 
 impl Oddity {
@@ -271,7 +269,6 @@ impl Oddity {
             Oddity::PeersDropped => "peers_dropped",
             Oddity::TlsMalformed => "tls_malformed",
             Oddity::TlsNotFollowed => "tls_not_followed",
-            Oddity::DnsMalformed => "dns_malformed",
         }
     }
 
@@ -280,7 +277,6 @@ impl Oddity {
     pub fn protocol(self) -> Option<&'static str> {
         match self {
             Oddity::TlsMalformed | Oddity::TlsNotFollowed => Some("tls"),
-            Oddity::DnsMalformed => Some("dns"),
             Oddity::RecordsMissing | Oddity::DatagramTruncated | Oddity::PeersDropped => None,
         }
     }

@@ -39,6 +39,7 @@
 //! Records may be read without their payloads where [`fn@payload_wanted`] says so; then protocols,
 //! names and TLS are not known, and all else is the same.
 
+mod asks;
 mod connecting;
 mod connection;
 mod event;
@@ -65,11 +66,12 @@ pub use crate::files::payload;
 use self::names::Names;
 use self::sockets::Socket;
 use self::streams::Budget;
+use crate::protocol::Room;
 use crate::state::{self, StateError};
 
 /// The version of this decoder. It changes where the same records give other events, or the state
 /// means something else.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The most sockets that are followed: as many as the runtime lets a guest have open.
 pub const MAX_SOCKETS: usize = 65_536;
@@ -77,14 +79,19 @@ pub const MAX_SOCKETS: usize = 65_536;
 /// the half that has been silent longest is given as it is.
 pub const MAX_PEERS: usize = 16_384;
 
+/// The most bytes that are kept of DNS on all connections together.
+const MAX_DNS: usize = 8 << 20;
+
 /// The decoder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     sockets: BTreeMap<u32, Socket>,
     /// What the process started with.
     initial: BTreeMap<u32, Socket>,
     names: Names,
     budget: Budget,
+    /// What is left for DNS.
+    room: Room,
     /// How many peers are followed.
     peers: usize,
     /// Whether there may be sockets that are not known, which the next segment tells.
@@ -105,7 +112,12 @@ impl Connections {
         Connections {
             sockets: initial.clone(),
             initial,
-            ..Connections::default()
+            names: Names::default(),
+            budget: Budget::default(),
+            room: Room::new(0, MAX_DNS),
+            peers: 0,
+            lost: false,
+            out: Vec::new(),
         }
     }
 

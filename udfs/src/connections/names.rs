@@ -1,4 +1,4 @@
-//! Names that were resolved: by the host, or by the guest's own DNS over UDP.
+//! Names that were resolved: by the host, or by the guest's own DNS.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -8,7 +8,8 @@ use timecraft_segment::socket::{self, Address};
 use timecraft_segment::{Outcome, Record, wasi};
 
 use super::event::{Event, Lookup, Source};
-use crate::dns::{AddressQuestion, PORT};
+use crate::dns::AddressQuestion;
+use crate::protocol::At;
 
 /// The most questions that wait for an answer; of more the oldest is given up.
 const MAX_ASKED: usize = 1024;
@@ -99,7 +100,7 @@ impl Names {
         &mut self,
         message: AddressQuestion,
         connection: u64,
-        record: &Record<'_>,
+        at: At,
         out: &mut Vec<Event>,
     ) {
         let same = |asked: &Asked| asked.connection == connection && asked.answers(&message);
@@ -117,8 +118,8 @@ impl Names {
             id: message.id,
             kind: message.kind,
             name: message.name,
-            offset: record.offset.0,
-            time_ns: record.start.0,
+            offset: at.offset,
+            time_ns: at.time_ns,
         });
     }
 
@@ -127,27 +128,25 @@ impl Names {
         &mut self,
         message: AddressQuestion,
         connection: u64,
-        record: &Record<'_>,
+        at: At,
         out: &mut Vec<Event>,
     ) {
         let is_it = |asked: &Asked| asked.connection == connection && asked.answers(&message);
-        let at = self
+        let found = self
             .asked
             .iter()
             .position(is_it)
             .filter(|_| message.response);
-        let Some(asked) = at.and_then(|at| self.asked.remove(at)) else {
+        let Some(asked) = found.and_then(|found| self.asked.remove(found)) else {
             return;
         };
         self.learn(&asked.name, &message.addresses);
         out.push(Event::Lookup(Lookup {
-            end_offset: record.offset.0,
+            end_offset: at.offset,
             addresses: message.addresses,
             error: message.error,
             // The answer is there when the call returns.
-            duration_ns: Some(
-                (record.start.0.saturating_add(record.duration_ns)).saturating_sub(asked.time_ns),
-            ),
+            duration_ns: Some(at.end_ns.saturating_sub(asked.time_ns)),
             ..asked.lookup()
         }));
     }
@@ -188,9 +187,4 @@ impl Asked {
             ..self.lookup()
         })
     }
-}
-
-/// Whether a peer is a DNS server.
-pub(super) fn is_server(peer: Option<&Address>) -> bool {
-    matches!(peer, Some(Address::Ip(address)) if address.port() == PORT)
 }

@@ -8,6 +8,7 @@ use timecraft_segment::function::{Kind, Scalar};
 use timecraft_segment::socket::{self, Address, Ends, Preopened, Transport};
 use timecraft_segment::{Outcome, Record, wasmedge};
 
+use super::asks::Asks;
 use super::connection::{Connection, Role};
 use super::event::{Action, Call, Direction, Event, Oddity, Tls, Warning};
 use super::facts::Step;
@@ -19,6 +20,7 @@ use super::{Connections, MAX_PEERS, MAX_SOCKETS};
 pub(super) struct Flow {
     pub(super) connection: Connection,
     pub(super) streams: Streams,
+    pub(super) asks: Asks,
 }
 
 /// A socket.
@@ -338,6 +340,7 @@ impl Connections {
     pub(super) fn give_flow(&mut self, mut flow: Flow, closed_ns: Option<u64>) {
         let id = flow.connection.id;
         self.names.end(id, &mut self.out);
+        flow.asks.give_up(&mut self.room);
         let session = flow.streams.end(id, &mut self.budget);
         self.out.extend(session.map(Event::Tls));
         flow.connection.closed_ns = closed_ns;
@@ -436,6 +439,7 @@ pub(super) fn new_flow(socket: &Socket, fd: u32, record: &Record<'_>, role: Role
     Flow {
         connection,
         streams: Streams::default(),
+        asks: Asks::default(),
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Protocol {
     H2,
     /// TLS that the guest does itself.
     Tls,
-    /// DNS, by the port of its server.
+    /// DNS.
     Dns,
 }
 

@@ -9,9 +9,9 @@ use timecraft_segment::{Outcome, Record, describe};
 use super::connection::Role;
 use super::event::{Action, Call, Data, Direction, End, Event, Oddity, Tls};
 use super::sockets::{call, new_flow, returned, warn};
-use super::streams::{Place, Protocol};
-use super::{Connections, names, payload};
-use crate::dns::{AddressQuestion, Message};
+use super::streams::Place;
+use super::{Connections, payload};
+use crate::protocol::{At, Piece};
 
 impl Connections {
     /// Bytes go, or do not.
@@ -150,28 +150,27 @@ impl Connections {
             return;
         };
         let connection = &mut flow.connection;
-        let is_dns = connection.is_datagram() && names::is_server(connection.peer.as_ref());
-        if !is_dns && (connection.is_datagram() || !flow.streams.wants(direction)) {
+        let asks = flow.asks.wants(connection, direction);
+        let streams = !connection.is_datagram() && flow.streams.wants(direction);
+        if !asks && !streams {
             return;
         }
         let bytes: Cow<'_, [u8]> = payload(record, size);
         if bytes.len() as u64 != size {
+            flow.asks.give_up(&mut self.room);
             return flow.streams.give_up(&mut self.budget);
         }
-        if is_dns {
-            connection.protocol = Some(Protocol::Dns);
+        if asks {
+            let piece = Piece {
+                at: at(record),
+                direction,
+                bytes: &bytes,
+            };
             let (names, out) = (&mut self.names, &mut self.out);
-            let message = Message::read(&bytes);
-            if message.error().is_some() {
-                warn(connection, Oddity::DnsMalformed, direction.name(), out);
-            }
-            match (AddressQuestion::of(&message), direction) {
-                (Some(asked), Direction::Sent) => names.ask(asked, connection.id, record, out),
-                (Some(asked), Direction::Received) => {
-                    names.answer(asked, connection.id, record, out);
-                }
-                (None, _) => {}
-            }
+            flow.asks
+                .data(piece, connection, &mut self.room, names, out);
+        }
+        if !streams {
             return;
         }
         let place = Place {
@@ -217,6 +216,14 @@ impl Connections {
             ja4: None,
             error: note.error,
         }));
+    }
+}
+
+fn at(record: &Record<'_>) -> At {
+    At {
+        offset: record.offset.0,
+        time_ns: record.start.0,
+        end_ns: record.start.0.saturating_add(record.duration_ns),
     }
 }
 

@@ -20,8 +20,11 @@ pub const MAX_ASKED: usize = 1024;
 /// The most bytes of a direction that wait for the rest of their message.
 pub const MAX_WAITING: usize = LENGTH + u16::MAX as usize;
 
+/// What a query that waits takes of the room that there is for all connections, in bytes.
+const ASKED_BYTES: usize = 128;
+
 /// The port of DNS servers.
-pub const PORT: u16 = 53;
+const PORT: u16 = 53;
 /// The port of multicast DNS (RFC 6762).
 const MULTICAST_PORT: u16 = 5353;
 /// The bytes before a message in a stream.
@@ -119,6 +122,11 @@ impl Dns {
             way.done = true;
             room.give(std::mem::take(&mut way.waiting).len());
         }
+        self.forget(room);
+    }
+
+    fn forget(&mut self, room: &mut Room) {
+        room.give(ASKED_BYTES * self.order.len());
         self.asked.clear();
         self.order.clear();
     }
@@ -164,6 +172,7 @@ impl Dns {
         direction: Direction,
         position: u64,
         (first, last): (At, At),
+        room: &mut Room,
         out: &mut Vec<Found<Row>>,
     ) -> Result<(), NotDns> {
         if self.spoken != Spoken::Dns && !self.may_begin(bytes, bytes.len()) {
@@ -176,7 +185,7 @@ impl Dns {
             }
             self.spoken = Spoken::Dns;
         }
-        self.give(message, direction, position, (first, last), out);
+        self.give(message, direction, position, (first, last), room, out);
         Ok(())
     }
 
@@ -186,6 +195,7 @@ impl Dns {
         direction: Direction,
         position: u64,
         (first, last): (At, At),
+        room: &mut Room,
         out: &mut Vec<Found<Row>>,
     ) {
         let mut row = Row {
@@ -200,10 +210,10 @@ impl Dns {
             query: None,
             rtt_ns: None,
         };
-        if row.message.size >= HEADER {
+        if row.message.has_header() {
             match row.message.header.response() {
                 true => self.answer(&mut row),
-                false => self.ask(&mut row),
+                false => self.ask(&mut row, room),
             }
         }
         let oddities = row.message.oddities;
@@ -235,7 +245,7 @@ impl Dns {
             .map(|(_, asked)| asked)
     }
 
-    fn ask(&mut self, row: &mut Row) {
+    fn ask(&mut self, row: &mut Row, room: &mut Room) {
         let id = row.message.header.id;
         let asked = Asked {
             direction: row.direction,
@@ -258,9 +268,13 @@ impl Dns {
             }
             return;
         }
-        if self.order.len() >= MAX_ASKED
-            && let Some(oldest) = self.order.pop_front()
-        {
+        let taken = room.take(ASKED_BYTES);
+        if taken < ASKED_BYTES || self.order.len() >= MAX_ASKED {
+            room.give(taken);
+            // The new one takes the place of the oldest, where there is one.
+            let Some(oldest) = self.order.pop_front() else {
+                return row.message.oddities.add(Oddity::NotFollowed);
+            };
             self.asked.remove(&oldest);
         }
         let key = u64::from(id) << 48 | self.count & (u64::MAX >> 16);
@@ -323,7 +337,7 @@ impl Dns {
 
     fn datagram(&mut self, piece: Piece<'_>, room: &mut Room, out: &mut Vec<Found<Row>>) {
         let ends = (piece.at, piece.at);
-        if let Err(NotDns) = self.message(piece.bytes, piece.direction, 0, ends, out) {
+        if let Err(NotDns) = self.message(piece.bytes, piece.direction, 0, ends, room, out) {
             self.give_up(room);
         }
     }
@@ -343,7 +357,14 @@ impl Dns {
                 if let Some((message, rest)) = whole(bytes) {
                     way.position = position.saturating_add(message.len() as u64);
                     bytes = rest;
-                    self.message(message, direction, position, (piece.at, piece.at), out)?;
+                    self.message(
+                        message,
+                        direction,
+                        position,
+                        (piece.at, piece.at),
+                        room,
+                        out,
+                    )?;
                     continue;
                 }
                 if bytes.is_empty() {
@@ -392,7 +413,7 @@ impl Dns {
             }
             way.position = position.saturating_add(length as u64);
             room.give(waiting.len());
-            self.message(message, direction, position, (first, piece.at), out)?;
+            self.message(message, direction, position, (first, piece.at), room, out)?;
         }
     }
 }
@@ -518,12 +539,17 @@ impl Decoder for Dns {
             goes_on: false,
         });
         let position = position.saturating_add(LENGTH.min(waiting.len()) as u64);
-        self.give(message, direction, position, (first, at), out);
+        self.give(message, direction, position, (first, at), room, out);
     }
 
     fn close(mut self, at: At, room: &mut Room, out: &mut Vec<Found<Row>>) {
         self.end(Direction::Sent, at, room, out);
         self.end(Direction::Received, at, room, out);
+        self.forget(room);
+    }
+
+    fn size(row: &Row) -> usize {
+        row.message.memory()
     }
 
     /// Each message is a row of itself, and nothing of a query depends on its response.

@@ -221,10 +221,22 @@ impl Message {
         extended << 4 | self.header.flags & 15
     }
 
+    /// Whether the header is there; else it is of zeros.
+    #[must_use]
+    pub fn has_header(&self) -> bool {
+        self.size >= HEADER
+    }
+
     /// What cannot be read: at which byte, and why.
     #[must_use]
     pub fn error(&self) -> Option<(usize, &'static str)> {
         self.problem.map(|problem| (problem.at, problem.what))
+    }
+
+    /// How many bytes of memory its parts take.
+    pub(super) fn memory(&self) -> usize {
+        let parts = size_of::<Entry>() * self.entries.len();
+        self.text.len() + parts + size_of::<(u16, Cut)>() * self.options.len()
     }
 
     /// Whether all of it was read, and it has nothing that a message cannot have.

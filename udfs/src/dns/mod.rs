@@ -14,7 +14,7 @@ mod oddity;
 mod print;
 mod reader;
 
-pub use decoder::{Dns, MAX_ASKED, MAX_WAITING, PORT, Row};
+pub use decoder::{Dns, MAX_ASKED, MAX_WAITING, Row};
 pub use lookup::AddressQuestion;
 pub use message::{Edns, Header, MAX_TEXT, Message, Record, Section};
 pub use numbers::{class_name, opcode_name, option_name, rcode_name, type_name};

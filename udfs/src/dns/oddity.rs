@@ -38,7 +38,8 @@ pub enum Oddity {
     RepeatedQuery,
     /// The stream ended within a message.
     StreamCut,
-    /// There was no room for a message that came in pieces; the rest of the direction is not followed.
+    /// There was no room for a message that came in pieces, and the rest of the direction is not followed;
+    /// or for a query that a response may belong to.
     NotFollowed,
 }
 

@@ -10,8 +10,6 @@
 
 mod arguments;
 mod bytes;
-mod columns;
-mod dns;
 mod fields;
 mod function;
 mod json;
@@ -35,7 +33,7 @@ pub const SECTION: DocSection = DocSection {
     description: None,
 };
 
-const FUNCTIONS: [&Function; 9] = [
+const FUNCTIONS: [&Function; 8] = [
     &fields::HEADER,
     &fields::HEADERS_ALL,
     &bytes::BODY_TEXT,
@@ -44,7 +42,6 @@ const FUNCTIONS: [&Function; 9] = [
     &path::URL_PARTS,
     &network::CIDR_CONTAINS,
     &tls::TLS_CLIENT_HELLO,
-    &dns::DNS_MESSAGE,
 ];
 
 /// Registers the functions, those over JSON and its operators `->`, `->>` and `?` included.

@@ -9,7 +9,6 @@ use datafusion::error::Result;
 use url::{Host, Url};
 
 use super::arguments::{Arguments, Kind};
-use super::columns::append_option;
 use super::function::{Argument, Function};
 use crate::path_template::path_template;
 
@@ -114,16 +113,15 @@ fn url_parts(arguments: &Arguments) -> Result<ArrayRef> {
             fragment,
             error,
         ] = &mut texts;
-        append_option(scheme, whole.map(Url::scheme))?;
-        let user = whole.map(Url::username).filter(|name| !name.is_empty());
-        append_option(username, user)?;
-        append_option(password, whole.and_then(Url::password))?;
-        append_option(host, whole.and_then(host_of).as_deref())?;
+        scheme.append_option(whole.map(Url::scheme));
+        username.append_option(whole.map(Url::username).filter(|name| !name.is_empty()));
+        password.append_option(whole.and_then(Url::password));
+        host.append_option(whole.and_then(host_of));
         ports.append_option(whole.and_then(Url::port_or_known_default).map(i32::from));
-        append_option(path, parts.url.map(Url::path))?;
-        append_option(query, parts.url.and_then(Url::query))?;
-        append_option(fragment, parts.url.and_then(Url::fragment))?;
-        append_option(error, parts.error.as_deref())?;
+        path.append_option(parts.url.map(Url::path));
+        query.append_option(parts.url.and_then(Url::query));
+        fragment.append_option(parts.url.and_then(Url::fragment));
+        error.append_option(parts.error);
     }
     let mut columns: Vec<ArrayRef> = texts
         .into_iter()

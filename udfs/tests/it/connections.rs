@@ -574,7 +574,6 @@ fn names_are_what_the_host_and_dns_servers_answered() {
             "1 lookup 1..1 getaddrinfo one.example [1.1.1.1, ::1] - Some(1)",
             "2 lookup 2..2 getaddrinfo no.example [] ENOENT Some(1)",
             "8 lookup 5..8 dns example.com [5.6.7.8] - Some(31)",
-            "10 4 warning dns_malformed received",
             "11 lookup 7..11 dns example.com [] NXDOMAIN Some(41)",
             "13 lookup 12..12 dns example.com [] unanswered None",
         ]
@@ -582,6 +581,52 @@ fn names_are_what_the_host_and_dns_servers_answered() {
     let names: Vec<_> = connections.open().map(|c| c.server_name.clone()).collect();
     let names: Vec<_> = names.iter().map(Option::as_deref).collect();
     assert_eq!(names, [Some("example.com"), Some("one.example")]);
+}
+
+#[test]
+fn names_are_learnt_from_dns_over_streams_and_on_any_port() {
+    let question = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x01a\x01b\0\0\x01\0\x01";
+    let answer = [
+        &b"\x12\x34\x81\x80\0\x01\0\x01\0\0\0\0\x01a\x01b\0\0\x01\0\x01"[..],
+        b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x05\x06\x07\x08",
+    ]
+    .concat();
+    let framed = |message: &[u8]| [&(message.len() as u16).to_be_bytes(), message].concat();
+    let (asked, answered) = (framed(question), framed(&answer));
+    let (first, rest) = answered.split_at(5);
+    let calls = record(&[
+        open_socket(TCP, 4),
+        connect(4, "9.9.9.9:53"),
+        send(4, &asked, asked.len()),
+        receive(4, first),
+        receive(4, rest),
+        close(4),
+        open_socket(UDP, 4),
+        connect(4, "9.9.9.9:5300"),
+        send(4, question, question.len()),
+        receive(4, &answer),
+        close(4),
+    ]);
+    let mut connections = Connections::at_start(&process_start());
+    let before = connections.clone();
+    let lines = follow(&mut connections, &records(&calls));
+    let kept = |line: &&String| line.contains("lookup") || line.contains("closed");
+    assert_eq!(
+        lines.iter().filter(kept).collect::<Vec<_>>(),
+        [
+            "5 lookup 3..5 dns a.b [5.6.7.8] - Some(21)",
+            "6 closed 2..6 4 tcp client - > 9.9.9.9:53 SF 20..Some(60) 23/1 39/2 None",
+            "10 lookup 9..10 dns a.b [5.6.7.8] - Some(11)",
+            "11 closed 8..11 4 udp client - > 9.9.9.9:5300 SF 80..Some(110) 21/1 37/1 None",
+        ]
+    );
+    // Nothing is kept of what is closed, but the names.
+    let room = |connections: &Connections| {
+        let saved: serde_json::Value =
+            serde_json::from_slice(&connections.save().unwrap()).unwrap();
+        saved["state"]["room"].clone()
+    };
+    assert_eq!(room(&connections), room(&before));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn described(message: &Message) -> String {
     text
 }
 
-/// With `UPDATE_CORPUS` set, what is found is written down as what is expected.
+/// With `TIMECRAFT_BLESS` set, what is found is written down as what is expected.
 #[test]
 fn each_message_of_the_corpus_says_what_is_expected() {
     let corpus = corpus();
@@ -67,7 +67,7 @@ fn each_message_of_the_corpus_says_what_is_expected() {
     let mut wrong = Vec::new();
     for case in corpus {
         let found = described(&Message::read(&case.message));
-        if found != case.expected && std::env::var_os("UPDATE_CORPUS").is_some() {
+        if found != case.expected && std::env::var_os("TIMECRAFT_BLESS").is_some() {
             let text = fs::read_to_string(&case.path).unwrap();
             let digits = text.split_once(RULE).unwrap().0;
             fs::write(&case.path, format!("{digits}{RULE}{found}")).unwrap();
