@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::config::Dialect;
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
 use futures::FutureExt;
 
 /// A view: its schema, its name, and its statement.
-const VIEWS: [(&str, &str, &str); 4] = [
+const VIEWS: [(&str, &str, &str); 5] = [
     ("zeek", "conn", include_str!("views/zeek_conn.sql")),
+    ("zeek", "dns", include_str!("views/zeek_dns.sql")),
     ("zeek", "ssl", include_str!("views/zeek_ssl.sql")),
     (
         "otel",
@@ -28,7 +30,10 @@ const VIEWS: [(&str, &str, &str); 4] = [
 /// Adds the views to a catalog whose tables the context knows.
 pub(crate) fn register(context: &SessionContext, catalog: &dyn CatalogProvider) -> Result<()> {
     for (schema, name, sql) in VIEWS {
-        let planned = context.state().create_logical_plan(sql).now_or_never();
+        let state = context.state();
+        // The dialect in which there are functions of one argument: `item -> item['name']`.
+        let statement = state.sql_to_statement(sql, &Dialect::DuckDB)?;
+        let planned = state.statement_to_plan(statement).now_or_never();
         let waited = || DataFusionError::Internal(format!("the view {schema}.{name} waited"));
         // The tables are in memory: there is nothing to wait for.
         let plan = planned.ok_or_else(waited)??;

@@ -76,7 +76,7 @@ impl Table for Connections {
             .nullable(),
             Column::text(
                 "protocol",
-                "http, h2, tls or dns, by the first bytes or the port; null for others.",
+                "http, h2, tls or dns, by the first bytes, of dns also by the port; null for others.",
             )
             .nullable(),
             Column::time(

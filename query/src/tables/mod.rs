@@ -2,10 +2,10 @@
 
 mod call_columns;
 mod connections;
-#[expect(dead_code, reason = "no protocol has a table yet")]
 mod conversations;
 mod damage;
 mod denials;
+mod dns_messages;
 mod file_data;
 mod file_operations;
 mod files;
@@ -97,6 +97,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Arc<dyn Table>>)> {
         Arc::new(connections::Connections),
         Arc::new(socket_data::SocketData),
         Arc::new(name_lookups::NameLookups),
+        Arc::new(dns_messages::DnsMessages),
         Arc::new(tls_sessions::TlsSessions),
         Arc::new(warnings::Warnings),
         Arc::new(denials::Denials),

@@ -43,8 +43,7 @@ impl Table for NameLookups {
             Column::text("service", "The service, where the host was asked for one.").nullable(),
             Column::text(
                 "source",
-                "getaddrinfo where the host was asked, dns where the guest asked a server, over \
-                 UDP at port 53.",
+                "getaddrinfo where the host was asked, dns where the guest asked a server.",
             ),
             Column::texts("addresses", "The addresses, in the order of the answer."),
             Column::text(

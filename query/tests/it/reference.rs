@@ -10,6 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::config::Dialect;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use timecraft_query::{Session, tables};
 use timecraft_segment::Registry;
@@ -194,12 +195,9 @@ async fn views(session: &Session) -> Vec<View> {
             let comment = definition
                 .lines()
                 .map_while(|line| line.strip_prefix("-- "));
-            let plan = session
-                .context()
-                .state()
-                .create_logical_plan(definition)
-                .await
-                .unwrap();
+            let state = session.context().state();
+            let statement = state.sql_to_statement(definition, &Dialect::DuckDB);
+            let plan = state.statement_to_plan(statement.unwrap()).await.unwrap();
             views.push(View {
                 schema: schemas.value(at).to_owned(),
                 name: names.value(at).to_owned(),

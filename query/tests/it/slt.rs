@@ -122,6 +122,7 @@ async fn sockets() {
         "connections.slt",
         "socket_data.slt",
         "name_lookups.slt",
+        "dns_messages.slt",
         "tls_sessions.slt",
         "warnings.slt",
         "zeek.slt",
