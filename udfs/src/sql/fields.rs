@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ListBuilder, StringBuilder, StringViewBuilder};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 
 use super::arguments::Kind;
+use super::columns::{append, texts_type};
 use super::function::{Argument, Function};
 
 const HEADERS: Argument = Argument::new(
@@ -42,7 +43,7 @@ pub(super) const HEADER: Function = Function {
 pub(super) const HEADERS_ALL: Function = Function {
     name: "headers_all",
     arguments: &[HEADERS, NAME],
-    returns: || DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+    returns: texts_type,
     description: "The values of all headers of a name, in whatever case, in their order; empty where \
                   there is none.",
     examples: &[
@@ -56,9 +57,9 @@ pub(super) const HEADERS_ALL: Function = Function {
             let found = headers.get(row).zip(names.get(row));
             let is_null = found.is_none();
             if let Some((headers, wanted)) = found {
-                headers
-                    .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
-                    .for_each(|(_, value)| values.values().append_value(value));
+                for (_, value) in headers.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)) {
+                    append(values.values(), value)?;
+                }
             }
             values.append(!is_null);
         }

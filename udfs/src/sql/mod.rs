@@ -10,6 +10,8 @@
 
 mod arguments;
 mod bytes;
+mod columns;
+mod dns;
 mod fields;
 mod function;
 mod json;
@@ -33,7 +35,7 @@ pub const SECTION: DocSection = DocSection {
     description: None,
 };
 
-const FUNCTIONS: [&Function; 8] = [
+const FUNCTIONS: [&Function; 9] = [
     &fields::HEADER,
     &fields::HEADERS_ALL,
     &bytes::BODY_TEXT,
@@ -42,6 +44,7 @@ const FUNCTIONS: [&Function; 8] = [
     &path::URL_PARTS,
     &network::CIDR_CONTAINS,
     &tls::TLS_CLIENT_HELLO,
+    &dns::DNS_MESSAGE,
 ];
 
 /// Registers the functions, those over JSON and its operators `->`, `->>` and `?` included.

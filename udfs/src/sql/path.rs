@@ -9,6 +9,7 @@ use datafusion::error::Result;
 use url::{Host, Url};
 
 use super::arguments::{Arguments, Kind};
+use super::columns::append_option;
 use super::function::{Argument, Function};
 use crate::path_template::path_template;
 
@@ -113,15 +114,16 @@ fn url_parts(arguments: &Arguments) -> Result<ArrayRef> {
             fragment,
             error,
         ] = &mut texts;
-        scheme.append_option(whole.map(Url::scheme));
-        username.append_option(whole.map(Url::username).filter(|name| !name.is_empty()));
-        password.append_option(whole.and_then(Url::password));
-        host.append_option(whole.and_then(host_of));
+        append_option(scheme, whole.map(Url::scheme))?;
+        let user = whole.map(Url::username).filter(|name| !name.is_empty());
+        append_option(username, user)?;
+        append_option(password, whole.and_then(Url::password))?;
+        append_option(host, whole.and_then(host_of).as_deref())?;
         ports.append_option(whole.and_then(Url::port_or_known_default).map(i32::from));
-        path.append_option(parts.url.map(Url::path));
-        query.append_option(parts.url.and_then(Url::query));
-        fragment.append_option(parts.url.and_then(Url::fragment));
-        error.append_option(parts.error);
+        append_option(path, parts.url.map(Url::path))?;
+        append_option(query, parts.url.and_then(Url::query))?;
+        append_option(fragment, parts.url.and_then(Url::fragment))?;
+        append_option(error, parts.error.as_deref())?;
     }
     let mut columns: Vec<ArrayRef> = texts
         .into_iter()

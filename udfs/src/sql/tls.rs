@@ -9,6 +9,7 @@ use datafusion::error::Result;
 use timecraft_segment::text;
 
 use super::arguments::{Arguments, Kind};
+use super::columns::{append, append_option, texts_type};
 use super::function::{Argument, Function};
 use crate::tls::{First, cipher_name, first, version_name};
 
@@ -32,16 +33,12 @@ pub(super) const TLS_CLIENT_HELLO: Function = Function {
     call: client_hello,
 };
 
-fn list() -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))
-}
-
 fn hello_fields() -> Fields {
     Fields::from(vec![
-        Field::new("versions", list(), true),
+        Field::new("versions", texts_type(), true),
         Field::new("server_name", DataType::Utf8, true),
-        Field::new("alpn", list(), true),
-        Field::new("ciphers", list(), true),
+        Field::new("alpn", texts_type(), true),
+        Field::new("ciphers", texts_type(), true),
         Field::new("ja4", DataType::Utf8, true),
         Field::new("error", DataType::Utf8, true),
     ])
@@ -56,26 +53,29 @@ fn client_hello(arguments: &Arguments) -> Result<ArrayRef> {
     for row in 0..arguments.rows() {
         let first = streams.get(row).map(first);
         valid.push(first.is_some());
-        errors.append_option(first.as_ref().and_then(error));
+        append_option(&mut errors, first.as_ref().and_then(error))?;
         let hello = match &first {
             Some(First::Client(hello)) => Some(hello),
             _ => None,
         };
-        names.append_option(hello.and_then(|hello| hello.server_name.as_deref()));
-        ja4.append_option(hello.map(|hello| hello.ja4()));
+        append_option(
+            &mut names,
+            hello.and_then(|hello| hello.server_name.as_deref()),
+        )?;
+        append_option(&mut ja4, hello.map(|hello| hello.ja4()).as_deref())?;
         if let Some(hello) = hello {
             let offered = match hello.versions.as_slice() {
                 [] => std::slice::from_ref(&hello.version),
                 versions => versions,
             };
             for &version in offered {
-                versions.values().append_value(version_name(version));
+                append(versions.values(), &version_name(version))?;
             }
             for protocol in &hello.alpn {
-                alpn.values().append_value(text::lossless(protocol));
+                append(alpn.values(), &text::lossless(protocol))?;
             }
             for &cipher in &hello.ciphers {
-                ciphers.values().append_value(cipher_name(cipher));
+                append(ciphers.values(), &cipher_name(cipher))?;
             }
         }
         for list in [&mut versions, &mut alpn, &mut ciphers] {

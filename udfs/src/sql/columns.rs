@@ -1,0 +1,63 @@
+//! Columns of text and of lists inside the structs that functions give.
+//!
+//! They count bytes in 32 bits. What a call gives can be more, and is then an error with a way out, never a
+//! panic.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListArray, StringBuilder, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::resources_datafusion_err;
+use datafusion::error::Result;
+
+/// Appends a text.
+pub(super) fn append(to: &mut StringBuilder, text: &str) -> Result<()> {
+    let together = to.values_slice().len().checked_add(text.len());
+    if together.is_none_or(|bytes| i32::try_from(bytes).is_err()) {
+        return Err(resources_datafusion_err!(
+            "the values of one batch have more than 2 GiB of text; set datafusion.execution.batch_size \
+             to less"
+        ));
+    }
+    to.append_value(text);
+    Ok(())
+}
+
+/// Appends a text, or null.
+pub(super) fn append_option(to: &mut StringBuilder, text: Option<&str>) -> Result<()> {
+    match text {
+        Some(text) => append(to, text),
+        None => {
+            to.append_null();
+            Ok(())
+        }
+    }
+}
+
+/// The type of lists of texts.
+pub(super) fn texts_type() -> DataType {
+    list_of(DataType::Utf8)
+}
+
+/// The type of a list.
+pub(super) fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, true)))
+}
+
+/// Lists of structs, from the columns of all of them, and how many each list has.
+pub(super) fn lists(
+    fields: Fields,
+    columns: Vec<ArrayRef>,
+    lengths: impl IntoIterator<Item = usize>,
+) -> Result<ArrayRef> {
+    let items = StructArray::try_new(fields.clone(), columns, None)?;
+    let field = Arc::new(Field::new_list_field(DataType::Struct(fields), true));
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(
+        field,
+        offsets,
+        Arc::new(items),
+        None,
+    )?))
+}
