@@ -1,6 +1,7 @@
 //! HTTP: what went over a connection as exchanges of a request with its response.
 
 mod exchange;
+pub mod hpack;
 mod oddity;
 
 pub use exchange::{

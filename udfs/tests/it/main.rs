@@ -8,5 +8,6 @@ mod dns;
 mod dns_connections;
 mod files;
 mod files_any;
+mod hpack;
 mod socket_calls;
 mod tls;
