@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Connection, State};
+use super::connection::Connection;
 use super::event::{Direction, Event};
 use super::names::Names;
 use super::streams::Protocol;
@@ -29,7 +29,7 @@ impl Asks {
                 transport: connection.transport,
                 local: connection.local.as_ref(),
                 peer: connection.peer.as_ref(),
-                midstream: connection.state() == State::Oth,
+                midstream: connection.is_midstream(),
             };
             *self = Dns::begin(opening).map_or(Asks::No, |dns| Asks::Maybe(Box::new(dns)));
         }

@@ -1,8 +1,8 @@
 //! Calls that say how a connection stands: connecting, asking how that ended, ending a direction.
 
-use timecraft_segment::Record;
 use timecraft_segment::denial::Denial;
 use timecraft_segment::socket::{self, Ends};
+use timecraft_segment::{Outcome, Record};
 
 use super::Connections;
 use super::connection::{Role, errno};
@@ -17,6 +17,10 @@ impl Connections {
         let result = returned(record);
         let named = ends.as_ref().and_then(|ends| ends.peer.clone());
         let peer = named.or_else(|| socket::passed(record));
+        if record.outcome == Outcome::Trapped {
+            // The host went to no address.
+            return self.call_on(record, Action::Connect, fd);
+        }
         let Some(socket) = self.sockets.get_mut(&fd) else {
             return;
         };
@@ -78,11 +82,17 @@ impl Connections {
     }
 
     pub(super) fn shut_down(&mut self, record: &Record<'_>, fd: u32) {
-        /// The bit of `sdflags` that ends what the guest sends. That it will not receive any more is
-        /// nothing that the peer sees.
+        /// The bits of `sdflags`. That the guest will not receive any more is nothing that the peer sees.
+        const READ: u64 = 1;
         const WRITE: u64 = 2;
         let how = record.args.get(1).copied().unwrap_or(0);
         self.call_on(record, Action::Shutdown, fd);
+        if returned(record) == Some(0)
+            && how & READ != 0
+            && let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(None))
+        {
+            flow.connection.stop_receiving();
+        }
         if returned(record) == Some(0)
             && how & WRITE != 0
             && let Some(flow) = self.sockets.get_mut(&fd).and_then(|s| s.flow(None))

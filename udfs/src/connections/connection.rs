@@ -48,7 +48,7 @@ pub enum State {
     Rsto,
     /// The server reset it.
     Rstr,
-    /// Its beginning or its end is not in the log: calls are missing there.
+    /// Its beginning or its end is not in the log: calls are missing there, or who wrote the log died.
     Oth,
     /// Policy refused it; nothing was sent. Zeek has no name for it.
     Denied,
@@ -98,6 +98,8 @@ struct Seen {
     denied: bool,
     sent_end: bool,
     received_end: bool,
+    /// The guest has said that it will not receive any more: what reads say then is not of the peer.
+    stopped_receiving: bool,
     /// The beginning is not in the log.
     midstream: bool,
     /// The end is not in the log.
@@ -228,6 +230,13 @@ impl Connection {
         self.transport.is_some_and(Transport::is_datagram)
     }
 
+    /// Whether its beginning is not in the log, so that its first bytes may be in the middle of
+    /// something.
+    #[must_use]
+    pub fn is_midstream(&self) -> bool {
+        self.seen.midstream
+    }
+
     pub(super) fn is_pending(&self) -> bool {
         !self.seen.established && self.errno.is_none()
     }
@@ -253,10 +262,17 @@ impl Connection {
         self.seen.lost = true;
     }
 
+    pub(super) fn stop_receiving(&mut self) {
+        self.seen.stopped_receiving = true;
+    }
+
     /// A direction of it is at its end, which only an established one comes to. Returns whether that
     /// is new.
     pub(super) fn end(&mut self, direction: Direction) -> bool {
         self.seen.established = true;
+        if direction == Direction::Received && self.seen.stopped_receiving {
+            return false;
+        }
         let ended = match direction {
             Direction::Sent => &mut self.seen.sent_end,
             Direction::Received => &mut self.seen.received_end,

@@ -71,7 +71,7 @@ use crate::state::{self, StateError};
 
 /// The version of this decoder. It changes where the same records give other events, or the state
 /// means something else.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The most sockets that are followed: as many as the runtime lets a guest have open.
 pub const MAX_SOCKETS: usize = 65_536;
@@ -92,7 +92,8 @@ pub struct Connections {
     budget: Budget,
     /// What is left for DNS.
     room: Room,
-    /// How many peers are followed.
+    /// How many peers are followed; counted when a state is restored.
+    #[serde(skip)]
     peers: usize,
     /// Whether there may be sockets that are not known, which the next segment tells.
     lost: bool,
@@ -134,7 +135,9 @@ impl Connections {
     /// # Errors
     /// When it is of another version or is none.
     pub fn restore(saved: &[u8]) -> Result<Connections, StateError> {
-        state::restore(VERSION, saved)
+        let mut restored: Connections = state::restore(VERSION, saved)?;
+        restored.peers = restored.sockets.values().map(|s| s.peers.len()).sum();
+        Ok(restored)
     }
 
     /// Whether there are sockets, so that records of functions that are not theirs alone can matter.
@@ -249,7 +252,10 @@ impl Connections {
         let lost = end.is_ok_and(|end| end.status == Ended::Lost);
         let closed = (!lost).then_some(record.start.0);
         for (_, socket) in std::mem::take(&mut self.sockets) {
-            for flow in socket.into_flows() {
+            for mut flow in socket.into_flows() {
+                if lost {
+                    flow.connection.lose();
+                }
                 self.give_flow(flow, closed);
             }
         }

@@ -23,6 +23,14 @@ pub(super) struct Flow {
     pub(super) asks: Asks,
 }
 
+impl Flow {
+    /// Its beginning is not in the log.
+    pub(super) fn begin_midstream(&mut self) {
+        self.connection.begin_midstream();
+        self.streams = Streams::midstream();
+    }
+}
+
 /// A socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Socket {
@@ -377,7 +385,7 @@ impl Connections {
         };
         let mut flow = new_flow(socket, fd, record, Role::Client);
         if socket.midstream {
-            flow.connection.begin_midstream();
+            flow.begin_midstream();
         } else {
             flow.connection.establish();
             flow.connection.opened_ns = 0;

@@ -127,6 +127,15 @@ pub(super) struct Place {
 }
 
 impl Streams {
+    /// Of a stream whose beginning is not in the log: its next bytes begin nothing.
+    pub(super) fn midstream() -> Streams {
+        Streams {
+            sent: Head::Done,
+            received: Head::Done,
+            greeting: None,
+        }
+    }
+
     /// Whether bytes that go this way can tell anything more.
     pub(super) fn wants(&self, direction: Direction) -> bool {
         let head = match direction {
@@ -154,34 +163,46 @@ impl Streams {
         };
         let room = (MAX_HELLO_BYTES + 1).saturating_sub(bytes.len());
         let next = &next[..next.len().min(room)];
-        if !budget.take(next.len()) {
-            budget.give(bytes.len());
-            *head = Head::Done;
-            found.oddity = Some((
-                Oddity::TlsNotFollowed,
-                "more handshakes at once than are kept",
-            ));
-            return found;
-        }
-        bytes.extend_from_slice(next);
-        if bytes.len() < *needed {
-            return found;
-        }
-        let first = match tls::first(bytes) {
-            First::Incomplete(more) if bytes.len() <= MAX_HELLO_BYTES => {
-                *needed = more.min(MAX_HELLO_BYTES + 1);
-                return found;
-            }
-            First::Other => match beginning(bytes) {
-                Beginning::More => return found,
-                Beginning::Is(protocol) => {
-                    found.protocol = protocol;
-                    First::Other
-                }
-            },
-            first => first,
+        let kept = bytes.len();
+        // Most say at once what they are: nothing of those is kept.
+        let stream: &[u8] = if kept == 0 {
+            next
+        } else {
+            bytes.extend_from_slice(next);
+            bytes
         };
-        budget.give(bytes.len());
+        let first = if stream.len() < *needed {
+            None
+        } else {
+            match tls::first(stream) {
+                First::Incomplete(more) if stream.len() <= MAX_HELLO_BYTES => {
+                    *needed = more.min(MAX_HELLO_BYTES + 1);
+                    None
+                }
+                First::Other => match beginning(stream) {
+                    Beginning::More => None,
+                    Beginning::Is(protocol) => {
+                        found.protocol = protocol;
+                        Some(First::Other)
+                    }
+                },
+                first => Some(first),
+            }
+        };
+        let Some(first) = first else {
+            if !budget.take(next.len()) {
+                budget.give(kept);
+                *head = Head::Done;
+                found.oddity = Some((
+                    Oddity::TlsNotFollowed,
+                    "more handshakes at once than are kept",
+                ));
+            } else if kept == 0 {
+                bytes.extend_from_slice(next);
+            }
+            return found;
+        };
+        budget.give(kept);
         *head = Head::Done;
         match first {
             First::Other => {}
@@ -234,13 +255,8 @@ impl Streams {
     /// Ends the stream: a handshake that nobody answered is a session too.
     pub(super) fn end(&mut self, connection: u64, budget: &mut Budget) -> Option<Tls> {
         self.give_up(budget);
-        self.unanswered(connection)?;
-        let place = Place {
-            connection,
-            offset: 0,
-            time_ns: 0,
-        };
-        Some(self.session(place))
+        let greeting = self.greeting.take()?;
+        Some(greeting.session(connection))
     }
 
     /// The session of a handshake that nobody has answered yet.

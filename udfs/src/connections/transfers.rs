@@ -118,7 +118,7 @@ impl Connections {
         };
         let mut flow = new_flow(socket, fd, record, role);
         if socket.midstream {
-            flow.connection.begin_midstream();
+            flow.begin_midstream();
         }
         if role == Role::Client {
             flow.connection.server_name = self.names.of(peer.as_ref());

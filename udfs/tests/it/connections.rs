@@ -6,7 +6,7 @@ use timecraft_segment::socket::{Certificate, Preopened, TlsNote, Transport};
 use timecraft_segment::testing::process_start;
 use timecraft_segment::wasmedge::{LEVEL_TIMECRAFT, OPTION_TLS_SERVER_NAME};
 use timecraft_segment::{Ended, FunctionId, Outcome, ProcessEnd, ProcessStart, Record};
-use timecraft_udfs::connections::{Connection, Connections, Event, Tls, payload};
+use timecraft_udfs::connections::{Connection, Connections, Event, Protocol, Tls, payload};
 
 use crate::calls::*;
 use crate::socket_calls::*;
@@ -258,8 +258,17 @@ fn states_are_what_calls_returned() {
         (then(standing(), &[shut_down(4, 2)]), "2 S2 open"),
         (then(standing(), &[receive(4, b"")]), "2 S3 open"),
         (
-            then(standing(), &[shut_down(4, 3), read_socket(4, b"")]),
+            then(standing(), &[shut_down(4, 2), read_socket(4, b"")]),
             "2 SF open",
+        ),
+        // What the guest does not want to receive the peer may still send.
+        (
+            then(standing(), &[shut_down(4, 1), receive(4, b"")]),
+            "2 S1 open",
+        ),
+        (
+            then(standing(), &[shut_down(4, 3), read_socket(4, b"")]),
+            "2 S2 open",
         ),
         (
             then(standing(), &[receive(4, b"").fails(ECONNRESET)]),
@@ -313,6 +322,47 @@ fn each_attempt_to_connect_is_a_connection() {
             "3 closed 2..2 4 tcp client - > 1.1.1.1:1 REJ 20..Some(30) 0/0 0/0 Some(14)",
             "end closed 3..6 4 tcp client - > 2.2.2.2:2 S1 30..None 0/0 0/0 None",
         ]
+    );
+}
+
+/// The host did not read the address.
+#[test]
+fn an_attempt_that_trapped_is_none() {
+    let calls = [
+        open_socket(TCP, 4),
+        connect(4, "1.1.1.1:1").fails(ECONNREFUSED),
+        connect(4, "2.2.2.2:2").ends(Outcome::Trapped),
+    ];
+    assert_eq!(states(&calls), ["2 REJ open"]);
+}
+
+/// The middle of a message can begin as another protocol does.
+#[test]
+fn what_follows_missing_records_begins_no_protocol() {
+    let start = ProcessStart {
+        sockets: vec![preopened(7, false, "10.0.0.1:7", "1.1.1.1:7")],
+        ..process_start()
+    };
+    let ticket = b"\x16\x03\x03\0\x04\x04\0\0\0";
+    let calls = record(&[
+        gap(),
+        receive(7, ticket),
+        send(8, b"GET / HTTP/1.1\r\n", 16),
+        open_socket(TCP, 9),
+        connect(9, "2.2.2.2:2"),
+        send(9, b"GET / HTTP/1.1\r\n", 16),
+    ]);
+    let mut connections = Connections::at_start(&start);
+    let lines = follow(&mut connections, &records(&calls));
+    assert!(
+        !lines.iter().any(|line| line.contains("warning")),
+        "{lines:?}"
+    );
+    let open = connections.open();
+    let known: Vec<_> = open.map(|c| (c.is_midstream(), c.protocol)).collect();
+    assert_eq!(
+        known,
+        [(true, None), (true, None), (false, Some(Protocol::Http)),]
     );
 }
 
@@ -444,7 +494,7 @@ fn what_a_dead_writer_left_is_not_closed() {
     let calls = [&connected(4, "1.1.1.1:1")[..], &[end(Ended::Lost)]].concat();
     assert_eq!(
         rows(&calls),
-        ["3 closed 2..2 4 tcp client 10.0.0.1:5000 > 1.1.1.1:1 S1 20..None 0/0 0/0 None"]
+        ["3 closed 2..2 4 tcp client 10.0.0.1:5000 > 1.1.1.1:1 OTH 20..None 0/0 0/0 None"]
     );
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use proptest::prelude::*;
 use timecraft_segment::testing::process_start;
-use timecraft_udfs::connections::{Connections, Event, Oddity, Protocol, Tls};
+use timecraft_udfs::connections::{Connection, Connections, Event, Oddity, Protocol, Tls};
 use timecraft_udfs::tls::{First, MAX_HELLO_BYTES, first, version_name};
 
 use crate::calls::*;
@@ -144,6 +144,36 @@ fn what_is_no_handshake_is_odd_or_something_else() {
             (0, 0, expected)
         );
     }
+    // One that says at once what it is needs no room, which unfinished handshakes have taken.
+    let whole = records_of(1, &[0; 30_000], 1 << 14);
+    let unfinished = &whole[..whole.len() - 1];
+    let many = 300;
+    let mut calls = Vec::new();
+    for fd in 4..4 + many {
+        calls.extend([
+            open_socket(TCP, fd),
+            connect(fd, "1.1.1.1:443"),
+            send(fd, unfinished, unfinished.len()),
+        ]);
+    }
+    // More than the room that is left behind the last that fitted.
+    let plain = [&b"POST / HTTP/1.1\r\n\r\n"[..], &[0; 30_000]].concat();
+    calls.extend([
+        open_socket(TCP, 3),
+        connect(3, "1.1.1.1:80"),
+        send(3, &plain, plain.len()),
+    ]);
+    let mut connections = Connections::at_start(&process_start());
+    for record in record(&calls).iter() {
+        let Ok(()) = connections.apply(&record, |_| Ok::<(), Infallible>(()));
+    }
+    let not_followed = |c: &&Connection| c.oddities.contains(&Oddity::TlsNotFollowed);
+    assert!(connections.open().filter(not_followed).count() > 0);
+    let plain = connections.of_descriptor(3).next().unwrap();
+    assert_eq!(
+        (plain.protocol, plain.oddities.len()),
+        (Some(Protocol::Http), 0)
+    );
     // One that never ends is given up.
     let endless = records_of(1, &vec![0; MAX_HELLO_BYTES], 1 << 14);
     assert_eq!(first(&endless), First::Malformed);
