@@ -143,7 +143,7 @@ pub enum Section {
 pub struct Record<'a> {
     /// The name as zone files have it, but without the dot at its end; `.` for the root.
     pub name: &'a str,
-    /// The type; its name is that of [`type_name`](super::type_name).
+    /// The type; its name is that of [`type_name`].
     pub kind: u16,
     /// The class.
     pub class: u16,

@@ -1,6 +1,6 @@
 //! The SQL functions: what decoders and this project's own texts are made of, over values.
 //!
-//! A function is one [`Function`](function::Function): its name, what it takes and gives, words and
+//! A function is one `Function`: its name, what it takes and gives, words and
 //! examples for people, and the Rust that does it. From that come the types that a query is checked
 //! with, `show functions`, and the reference page, whose examples are run by the tests.
 //!
