@@ -11,7 +11,7 @@ use datafusion::prelude::SessionContext;
 use futures::FutureExt;
 
 /// A view: its schema, its name, and its statement.
-const VIEWS: [(&str, &str, &str); 5] = [
+const VIEWS: [(&str, &str, &str); 7] = [
     ("zeek", "conn", include_str!("views/zeek_conn.sql")),
     ("zeek", "dns", include_str!("views/zeek_dns.sql")),
     ("zeek", "ssl", include_str!("views/zeek_ssl.sql")),
@@ -21,9 +21,19 @@ const VIEWS: [(&str, &str, &str); 5] = [
         include_str!("views/otel_connections.sql"),
     ),
     (
+        "otel",
+        "dns_messages",
+        include_str!("views/otel_dns_messages.sql"),
+    ),
+    (
         "ecs",
         "connections",
         include_str!("views/ecs_connections.sql"),
+    ),
+    (
+        "ecs",
+        "dns_messages",
+        include_str!("views/ecs_dns_messages.sql"),
     ),
 ];
 

@@ -57,9 +57,6 @@ const SECTIONS: [(&str, Section); 3] = [
     ("additionals", Section::Additional),
 ];
 
-/// The bytes before the first question: RFC 1035, section 4.1.1.
-const HEADER: usize = 12;
-
 fn text(name: &str) -> Field {
     Field::new(name, DataType::Utf8, false)
 }
@@ -138,7 +135,7 @@ impl Columns {
     fn push(&mut self, message: Option<&Message>) -> Result<()> {
         self.valid.push(message.is_some());
         // Of a header that is cut nothing is known.
-        let header = message.filter(|message| message.size >= HEADER);
+        let header = message.filter(|message| message.has_header());
         let header = header.map(|message| message.header);
         self.ids
             .append_option(header.map(|header| header.id.into()));
