@@ -8,7 +8,8 @@ use std::fmt::Write;
 #[must_use]
 pub fn lossless(bytes: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(bytes) {
-        Ok(text) if !text.contains("\\x") => Cow::Borrowed(text),
+        // Most text has no backslash at all, and looking for one byte is cheaper.
+        Ok(text) if !bytes.contains(&b'\\') || !text.contains("\\x") => Cow::Borrowed(text),
         _ => {
             let mut out = String::with_capacity(bytes.len() + 16);
             for chunk in bytes.utf8_chunks() {

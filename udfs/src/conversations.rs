@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use timecraft_segment::Record;
 
-use crate::connections::{Connection, Connections, Event, State, payload};
+use crate::connections::{Connection, Connections, Direction, Event, State, payload};
 use crate::protocol::{At, Decoder, Found, Opening, Piece, Room};
 use crate::state::{self, StateError};
 
@@ -99,7 +99,11 @@ impl<D: Decoder> Conversations<D> {
                     }
                 }
                 Event::Closed(connection) => {
-                    if let Some(decoder) = self.open.remove(&connection.id).flatten() {
+                    if let Some(mut decoder) = self.open.remove(&connection.id).flatten() {
+                        if connection.state() == State::Sf {
+                            // The guest closed it, and with that ended what it sent.
+                            decoder.end(Direction::Sent, at, &mut self.room, &mut out);
+                        }
                         decoder.close(at, &mut self.room, &mut out);
                         out.drain(..)
                             .try_for_each(|found| give(connection, found))?;

@@ -123,7 +123,7 @@ pub trait Decoder: Clone + Serialize + DeserializeOwned {
     /// Takes the next bytes.
     fn data(&mut self, piece: Piece<'_>, room: &mut Room, out: &mut Vec<Found<Self::Row>>);
 
-    /// A direction has come to its end; the other may go on.
+    /// A direction has come to its end; the other may go on. It may be said again, which means nothing.
     fn end(
         &mut self,
         direction: Direction,

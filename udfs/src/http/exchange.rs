@@ -183,6 +183,13 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// Makes room for fields that are so many bytes together.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+        // Fields are about as long as this, each with two ends.
+        self.ends.reserve(bytes / 16);
+    }
+
     /// Adds a field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         for part in [name, value] {
@@ -191,6 +198,11 @@ impl Headers {
             self.ends
                 .push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
         }
+    }
+
+    /// About how many bytes they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len() + self.ends.len() * size_of::<u32>()
     }
 
     /// How many there are.

@@ -9,5 +9,6 @@ mod dns_connections;
 mod files;
 mod files_any;
 mod hpack;
+mod http1;
 mod socket_calls;
 mod tls;
