@@ -19,6 +19,8 @@ echo "## What recording adds to a call"
 cargo bench --locked -q -p timecraft-runtime --bench calls 2>/dev/null
 echo "## The log alone"
 cargo bench --locked -q -p timecraft-segment --bench log
+echo "## HTTP/1"
+cargo bench --locked -q -p timecraft-udfs --bench http
 echo "## Whole runs, against wasmtime run, and SQL in place"
 cargo build --locked -q --release -p timecraft
 scripts/capture-build.sh size

@@ -13,6 +13,13 @@ use timecraft_segment::{
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
+const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+const RESPONSES: [&[u8]; 3] = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nhi\r\n0\r\nA: b\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x01a\x88\x00",
+];
+
 struct Seeds {
     corpus: PathBuf,
     registry: Registry,
@@ -29,8 +36,13 @@ fn main() -> Done<()> {
         registry: Registry::at(folder.path()),
         count: 0,
     };
-    for target in ["segment", "tail", "records"] {
+    for target in ["segment", "tail", "records", "http1"] {
         fs::create_dir_all(seeds.corpus.join(target))?;
+    }
+    for response in RESPONSES {
+        let sides = [(0, REQUEST), (1, response)];
+        let pieces = sides.map(|(side, bytes)| [&[side, bytes.len() as u8], bytes].concat());
+        seeds.put("http1", &pieces.concat())?;
     }
     for compression in [Compression::None, Compression::Zstd] {
         for calls in [0, 6, 12] {

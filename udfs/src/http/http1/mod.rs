@@ -5,23 +5,23 @@
 //! client's. It never believes a length: nothing is kept that has not come.
 
 mod body;
+mod ending;
 mod events;
 mod head;
 mod line;
 mod messages;
 mod pipeline;
+mod start;
 mod switched;
 mod websocket;
 
-use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 use self::body::{Reader, Rest, Step};
 use self::head::Odds;
-use self::line::{Guess, guess};
 use self::pipeline::{Open, Part, Pipeline};
 use self::websocket::Frames;
-use super::{Exchange, Oddity, Version};
+use super::Exchange;
 use crate::protocol::{At, Direction, Found, Room};
 
 /// The longest head, or fields after a body, in bytes.
@@ -202,201 +202,9 @@ impl Http1 {
         Verdict::Http1
     }
 
-    /// Reads on in a head.
-    fn head(
-        &mut self,
-        direction: Direction,
-        at: At,
-        bytes: &mut &[u8],
-        room: &mut Room,
-        out: &mut Vec<Found<Exchange>>,
-    ) -> Verdict {
-        let role = self.role(direction);
-        let side = self.side_mut(direction);
-        if side.held.is_empty() {
-            // Empty lines before a message are not of it: RFC 9112, section 2.2.
-            let blank = bytes
-                .iter()
-                .take_while(|b| matches!(b, b'\r' | b'\n'))
-                .count();
-            side.position += blank as u64;
-            *bytes = bytes.get(blank..).unwrap_or_default();
-            if bytes.is_empty() {
-                return Verdict::Http1;
-            }
-            side.began = at;
-        }
-        let before = side.held.len();
-        let mut held = std::mem::take(&mut side.held);
-        let now = bytes
-            .get(..MAX_HEAD.saturating_sub(before))
-            .unwrap_or(bytes);
-        let window = match before {
-            0 => now,
-            _ => {
-                held.extend_from_slice(now);
-                &held
-            }
-        };
-        if side.mode == Mode::Start {
-            let found = guess(window);
-            let client = match (role, found) {
-                (_, Guess::More) => None,
-                (None | Some(Role::Client), Guess::Request) => Some(direction),
-                (None | Some(Role::Server), Guess::Response) => Some(opposite(direction)),
-                (None, Guess::Preface) => {
-                    held.truncate(before);
-                    side.held = held;
-                    return Verdict::H2;
-                }
-                _ => {
-                    held.truncate(before);
-                    side.held = held;
-                    side.mode = Mode::Skip { in_line: false };
-                    if role.is_none() {
-                        return Verdict::Other;
-                    }
-                    self.no_start_line(direction, at, "no start line", room, out);
-                    return Verdict::Http1;
-                }
-            };
-            if client.is_some() {
-                side.mode = Mode::Head;
-                self.client = client;
-            }
-        }
-        let side = self.side_mut(direction);
-        let found = match side.mode {
-            Mode::Head => head::end(window, before.saturating_sub(2)),
-            _ => None,
-        };
-        let (end, cut) = match found {
-            Some(end) => (end, None),
-            None if window.len() == MAX_HEAD => (MAX_HEAD, Some("the head is too long")),
-            None => {
-                if before == 0 {
-                    held.extend_from_slice(now);
-                }
-                *bytes = &[];
-                side.held = held;
-                return Verdict::Http1;
-            }
-        };
-        self.message(
-            direction,
-            at,
-            window.get(..end).unwrap_or_default(),
-            cut,
-            room,
-            out,
-        );
-        *bytes = bytes.get(end.saturating_sub(before)..).unwrap_or_default();
-        held.clear();
-        self.side_mut(direction).held = held;
-        Verdict::Http1
-    }
-
-    /// Says that there is something else where a message should begin.
-    fn no_start_line(
-        &mut self,
-        direction: Direction,
-        at: At,
-        why: &str,
-        room: &mut Room,
-        out: &mut Vec<Found<Exchange>>,
-    ) {
-        let error = self.error(direction, 0, why);
-        let Some(client) = self.client else { return };
-        if client == direction {
-            // The server will answer it.
-            let open = self.pipeline.ask(client, Version::Http11, None, at);
-            open.odd(Oddity::BadStartLine, at, out);
-            open.fail(error);
-            self.pipeline.bound(room, out);
-            self.pipeline.settle(room, out);
-        } else {
-            let asked = self.pipeline.answering().is_some();
-            let open = self.pipeline.answer(client, Version::Http11, at, true, out);
-            if let Some(open) = open {
-                open.odd(Oddity::BadStartLine, at, out);
-                open.fail(error);
-                open.exchange.end = at;
-            }
-            if !asked {
-                self.pipeline.answered(Part::Cut, room, out);
-            }
-        }
-    }
-
     fn error(&self, direction: Direction, ahead: usize, why: &str) -> String {
         let position = self.side(direction).position + ahead as u64;
         format!("{} byte {position}: {why}", direction.name())
-    }
-
-    fn skip_line(&mut self, direction: Direction, bytes: &mut &[u8]) {
-        let end = memchr(b'\n', bytes);
-        let side = self.side_mut(direction);
-        let dropped = end.map_or(bytes.len(), |end| end + 1);
-        side.position += dropped as u64;
-        side.skipped += dropped as u64;
-        side.mode = Mode::Skip {
-            in_line: end.is_none(),
-        };
-        *bytes = bytes.get(dropped..).unwrap_or_default();
-    }
-
-    /// Looks whether the line that begins here is a start line.
-    fn skip(&mut self, direction: Direction, at: At, bytes: &mut &[u8]) -> Verdict {
-        let role = self.role(direction);
-        let side = self.side_mut(direction);
-        if bytes.is_empty() {
-            return Verdict::Http1;
-        }
-        if side.held.is_empty() {
-            side.began = at;
-        }
-        let before = side.held.len();
-        let now = bytes
-            .get(..MAX_HEAD.saturating_sub(before))
-            .unwrap_or(bytes);
-        let window = match before {
-            0 => now,
-            _ => {
-                side.held.extend_from_slice(now);
-                &side.held
-            }
-        };
-        let dropped = match (role, guess(window)) {
-            (_, Guess::More) => {
-                if before == 0 {
-                    side.held.extend_from_slice(now);
-                }
-                *bytes = &[];
-                return Verdict::Http1;
-            }
-            (None | Some(Role::Client), Guess::Request)
-            | (None | Some(Role::Server), Guess::Response) => {
-                side.held.truncate(before);
-                side.mode = Mode::Start;
-                return Verdict::Http1;
-            }
-            _ => memchr(b'\n', window).map(|end| end + 1),
-        };
-        let length = dropped.unwrap_or(window.len());
-        side.position += length as u64;
-        side.skipped += length as u64;
-        side.mode = Mode::Skip {
-            in_line: dropped.is_none(),
-        };
-        side.held.truncate(before);
-        side.held.drain(..length.min(before));
-        *bytes = bytes
-            .get(length.saturating_sub(before)..)
-            .unwrap_or_default();
-        match role.is_none() && side.skipped > MAX_SKIPPED {
-            true => Verdict::Other,
-            false => Verdict::Http1,
-        }
     }
 
     /// Reads on in a body.
@@ -479,105 +287,6 @@ impl Http1 {
             Some(Role::Client) => self.pipeline.asked(part, room, out),
             _ => self.pipeline.answered(part, room, out),
         }
-    }
-
-    /// A direction is at its end.
-    pub(super) fn end(
-        &mut self,
-        direction: Direction,
-        at: At,
-        room: &mut Room,
-        out: &mut Vec<Found<Exchange>>,
-    ) {
-        if std::mem::replace(&mut self.side_mut(direction).ended, true) {
-            return;
-        }
-        self.last = at;
-        match &self.side(direction).mode {
-            Mode::Body(Reader::Eof) => {
-                if let Some(open) = self.pipeline.answering() {
-                    open.exchange.end = at;
-                }
-                self.finish(direction, Part::Done, room, out);
-            }
-            _ => self.cut(direction, at, "the stream ended", room, out),
-        }
-        let side = self.side_mut(direction);
-        // What waits for the answer to a tunnel may still be requests.
-        if side.mode != Mode::Waiting {
-            side.mode = Mode::Opaque;
-            side.held = Vec::new();
-        }
-        if self.role(direction) == Some(Role::Server) {
-            self.pipeline.over = true;
-            self.pipeline.settle(room, out);
-        }
-        self.both_closed(at, room, out);
-    }
-
-    /// Says what a direction was in the middle of.
-    fn cut(
-        &mut self,
-        direction: Direction,
-        at: At,
-        why: &'static str,
-        room: &mut Room,
-        out: &mut Vec<Found<Exchange>>,
-    ) {
-        let Some(role) = self.role(direction) else {
-            return;
-        };
-        match &self.side(direction).mode {
-            Mode::Head => {
-                let head = std::mem::take(&mut self.side_mut(direction).held);
-                self.message(direction, at, &head, Some(why), room, out);
-            }
-            Mode::Start if !self.side(direction).held.is_empty() => {
-                self.no_start_line(direction, at, why, room, out);
-                let side = self.side_mut(direction);
-                side.position += side.held.len() as u64;
-                side.held.clear();
-            }
-            Mode::Body(_) => {
-                let error = self.error(direction, 0, why);
-                let open = match role {
-                    Role::Client => self.pipeline.asking(),
-                    Role::Server => self.pipeline.answering(),
-                };
-                if let Some(open) = open {
-                    open.exchange.end = at;
-                    open.fail(error);
-                }
-                self.finish(direction, Part::Cut, room, out);
-            }
-            _ => {}
-        }
-    }
-
-    /// Gives what is in flight, as it is.
-    pub(super) fn close(mut self, at: At, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
-        for direction in [Direction::Sent, Direction::Received] {
-            // What is in a body says so by being incomplete: that it ends here need not be an error.
-            if !matches!(self.side(direction).mode, Mode::Body(_)) {
-                self.cut(direction, at, "the connection ended", room, out);
-            }
-        }
-        if let Some(open) = self.switched {
-            open.give(room, out);
-        }
-        self.pipeline.close(room, out);
-    }
-
-    pub(super) fn in_flight(&self) -> Vec<Exchange> {
-        let mut out = Vec::new();
-        // Nothing is taken from it here, so that none of it matters.
-        let mut room = Room::new(0, 0);
-        self.clone().close(self.last, &mut room, &mut out);
-        let rows = out.into_iter().filter_map(|found| match found {
-            Found::Row(row) => Some(row),
-            Found::Odd(_) => None,
-        });
-        rows.collect()
     }
 }
 
