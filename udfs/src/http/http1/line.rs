@@ -74,7 +74,7 @@ fn begins_ignoring_case(bytes: &[u8], word: &[u8]) -> bool {
 
 /// A byte of a token: RFC 9110, section 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
-    const TABLE: [bool; 256] = {
+    static TABLE: [bool; 256] = {
         let mut table = [false; 256];
         let mut byte = 0;
         while byte < 256 {
