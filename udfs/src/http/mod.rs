@@ -7,6 +7,7 @@
 pub mod content;
 mod exchange;
 mod facts;
+pub mod h2;
 pub mod hpack;
 mod http1;
 mod oddity;
@@ -20,6 +21,7 @@ pub use exchange::{
 pub use http1::{MAX_CHUNK_LINE, MAX_HEAD, MAX_INFORMATIONAL, MAX_SKIPPED, MAX_WAITING};
 pub use oddity::Oddity;
 
+use self::h2::H2;
 use self::http1::{Http1, Verdict};
 use crate::protocol::{At, Decoder, Direction, Found, Opening, Piece, Room};
 
@@ -33,12 +35,14 @@ pub struct Http {
 enum Spoken {
     /// HTTP/1, or not known yet.
     Http1(Box<Http1>),
+    /// HTTP/2.
+    H2(Box<H2>),
     /// Nothing that is read here.
     Other,
 }
 
 impl Decoder for Http {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const NAME: &'static str = "http";
     type Row = Exchange;
 
@@ -55,18 +59,29 @@ impl Decoder for Http {
     fn wants(&self, direction: Direction) -> bool {
         match &self.spoken {
             Spoken::Http1(http1) => http1.wants(direction),
+            Spoken::H2(h2) => h2.wants(direction),
             Spoken::Other => false,
         }
     }
 
     fn data(&mut self, piece: Piece<'_>, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
-        let Spoken::Http1(http1) = &mut self.spoken else {
-            return;
+        let http1 = match &mut self.spoken {
+            Spoken::Http1(http1) => http1,
+            Spoken::H2(h2) => return h2.data(piece, room, out),
+            Spoken::Other => return,
         };
         let mut bytes = piece.bytes;
         match http1.data(piece.direction, piece.at, &mut bytes, room, out) {
             Verdict::Http1 => {}
-            Verdict::H2 | Verdict::Other => self.spoken = Spoken::Other,
+            Verdict::H2 => {
+                let mut h2 = H2::new(piece.direction);
+                let (began, held) = http1.hand_over(piece.direction);
+                for (at, bytes) in [(began, held.as_slice()), (piece.at, bytes)] {
+                    h2.data(Piece { at, bytes, ..piece }, room, out);
+                }
+                self.spoken = Spoken::H2(Box::new(h2));
+            }
+            Verdict::Other => self.spoken = Spoken::Other,
         }
     }
 
@@ -77,14 +92,18 @@ impl Decoder for Http {
         room: &mut Room,
         out: &mut Vec<Found<Exchange>>,
     ) {
-        if let Spoken::Http1(http1) = &mut self.spoken {
-            http1.end(direction, at, room, out);
+        match &mut self.spoken {
+            Spoken::Http1(http1) => http1.end(direction, at, room, out),
+            Spoken::H2(h2) => h2.end(direction, at, room, out),
+            Spoken::Other => {}
         }
     }
 
     fn close(self, at: At, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
-        if let Spoken::Http1(http1) = self.spoken {
-            http1.close(at, room, out);
+        match self.spoken {
+            Spoken::Http1(http1) => http1.close(at, room, out),
+            Spoken::H2(h2) => h2.close(at, room, out),
+            Spoken::Other => {}
         }
     }
 
@@ -95,6 +114,7 @@ impl Decoder for Http {
     fn in_flight(&self) -> Vec<Exchange> {
         match &self.spoken {
             Spoken::Http1(http1) => http1.in_flight(),
+            Spoken::H2(h2) => h2.in_flight(),
             Spoken::Other => Vec::new(),
         }
     }

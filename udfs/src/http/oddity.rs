@@ -82,4 +82,46 @@ oddities! {
     /// A frame of WebSocket that RFC 6455 forbids: masked by the server or not by the client, a control
     /// frame that is long or in parts, a reserved opcode.
     BadWebSocketFrame = "http_bad_websocket_frame",
+    /// A client that does not begin as one of HTTP/2: RFC 9113, section 3.4.
+    H2BadPreface = "http2_bad_preface",
+    /// HTTP/1 in answer to HTTP/2.
+    H2AnsweredInHttp1 = "http2_answered_in_http1",
+    /// A first frame that is not SETTINGS: RFC 9113, section 3.4.
+    H2NoSettings = "http2_no_settings",
+    /// A frame longer than its receiver allows, or than is read: RFC 9113, section 4.2.
+    H2OversizeFrame = "http2_oversize_frame",
+    /// A frame of a length that its type cannot have.
+    H2BadFrame = "http2_bad_frame",
+    /// A frame on a stream where it cannot be: RFC 9113, section 5.1.
+    H2WrongStream = "http2_wrong_stream",
+    /// A header block that another frame interrupts: RFC 9113, section 6.10.
+    H2InterruptedBlock = "http2_interrupted_header_block",
+    /// A header block that cannot be read; later ones of that direction cannot be either.
+    H2BadBlock = "http2_bad_header_block",
+    /// Fields that were too long, or too many, to be kept.
+    H2FieldsLeftOut = "http2_fields_left_out",
+    /// A table of HPACK that is bigger than what is kept of it.
+    H2BigTable = "http2_big_header_table",
+    /// A field whose name begins with a colon, unknown, repeated, out of place or after others.
+    H2BadPseudoField = "http2_bad_pseudo_field",
+    /// A request or response without a field that it must have: RFC 9113, section 8.3.
+    H2MissingPseudoField = "http2_missing_pseudo_field",
+    /// An upper-case letter in the name of a field: RFC 9113, section 8.2.1.
+    H2UpperCaseName = "http2_upper_case_name",
+    /// A field that is about a connection: RFC 9113, section 8.2.2.
+    H2ConnectionField = "http2_connection_field",
+    /// Fields after the body with which the stream does not end, or a status 1xx with which it does.
+    H2BadTrailers = "http2_bad_trailers",
+    /// A body that is not as long as Content-Length says: RFC 9113, section 8.1.1.
+    H2LengthDisagrees = "http2_content_length_disagrees",
+    /// A message of gRPC that is cut by the end of its stream.
+    GrpcMessageCut = "grpc_message_cut",
+    /// A stream that was reset before it was complete.
+    H2Reset = "http2_reset",
+    /// A connection that was given up for an error.
+    H2GoAway = "http2_goaway",
+    /// More open streams than are followed; the oldest is given up.
+    H2TooManyStreams = "http2_too_many_streams",
+    /// A direction that ends within a frame.
+    H2CutFrame = "http2_cut_frame",
 }

@@ -8,6 +8,7 @@ mod dns;
 mod dns_connections;
 mod files;
 mod files_any;
+mod h2;
 mod hpack;
 mod http1;
 mod socket_calls;

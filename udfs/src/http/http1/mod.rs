@@ -157,6 +157,12 @@ impl Http1 {
         })
     }
 
+    /// What is held of a direction that turned out to speak something else, and where it began.
+    pub(super) fn hand_over(&mut self, direction: Direction) -> (At, Vec<u8>) {
+        let side = self.side_mut(direction);
+        (side.began, std::mem::take(&mut side.held))
+    }
+
     /// Takes the next bytes, unless it turns out that they are not HTTP/1: then `bytes` are what was
     /// not read.
     pub(super) fn data(
