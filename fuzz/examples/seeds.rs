@@ -36,7 +36,7 @@ fn main() -> Done<()> {
         registry: Registry::at(folder.path()),
         count: 0,
     };
-    for target in ["segment", "tail", "records", "http1"] {
+    for target in ["segment", "tail", "records", "dns", "http1"] {
         fs::create_dir_all(seeds.corpus.join(target))?;
     }
     for response in RESPONSES {
@@ -51,10 +51,30 @@ fn main() -> Done<()> {
             seeds.log(compression, calls / 3, 4200)?;
         }
     }
-    Ok(())
+    seeds.dns()
 }
 
 impl Seeds {
+    /// The messages of the decoder's corpus, one in a script each.
+    fn dns(&mut self) -> Done<()> {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../udfs/tests/corpus/dns");
+        for entry in fs::read_dir(corpus)? {
+            let text = fs::read_to_string(entry?.path())?;
+            let digits = text.split("----").next().unwrap_or_default();
+            let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
+            let mut message = Vec::new();
+            for pair in digits.chunks_exact(2) {
+                message.push(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?);
+            }
+            let length = u8::try_from(message.len()).unwrap_or(u8::MAX);
+            self.put("dns", &[&[1, 0, length, 1], &message[..]].concat())?;
+            let framed = [&[0, length], &message[..]].concat();
+            let length = length.saturating_add(2);
+            self.put("dns", &[&[0, 0, length, 3], &framed[..]].concat())?;
+        }
+        Ok(())
+    }
+
     fn put(&mut self, target: &str, bytes: &[u8]) -> Done<()> {
         let name = format!("seed-{:03}", self.count);
         self.count += 1;

@@ -14,6 +14,8 @@ pub enum Trace {
     /// Print what a process did with sockets, names and TLS
     #[command(visible_alias = "net")]
     Network(Box<TraceNetwork>),
+    /// Print what names a process asked DNS servers for, and what they answered
+    Dns(Box<TraceDns>),
 }
 
 /// Print what a process did with sockets, names and TLS.
@@ -35,6 +37,35 @@ pub struct TraceNetwork {
     /// Only what is with a server of this name, once it is known, or of *.NAME (may be repeated)
     #[arg(long, value_name = "NAME")]
     pub name: Vec<NamePattern>,
+    /// Only what this carries (may be repeated)
+    #[arg(long, value_name = "PROTOCOL", value_enum)]
+    pub protocol: Vec<Protocol>,
+}
+
+/// Print what names a process asked DNS servers for, and what they answered.
+///
+/// A line is a query with its response, over UDP or TCP and at any port: when (UTC), who asked whom, for
+/// what, the answer, and how long it took. It stands where the response came; a query without one where
+/// its connection or the log ends. With --verbose also all sections of both messages, as dig has them.
+#[derive(Debug, Args)]
+pub struct TraceDns {
+    #[command(flatten)]
+    pub options: TraceOptions,
+    /// Only what is from, to or resolved to this IP address or block, such as 10.0.0.0/8 (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Vec<Block>,
+    /// Only what is from or to this port (may be repeated)
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Only questions about this name, or names below *.NAME (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<NamePattern>,
+    /// Only questions of this type, such as AAAA (may be repeated)
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Vec<String>,
+    /// Only responses with this code, such as NXDOMAIN (may be repeated)
+    #[arg(long, value_name = "RCODE")]
+    pub rcode: Vec<String>,
     /// Only what this carries (may be repeated)
     #[arg(long, value_name = "PROTOCOL", value_enum)]
     pub protocol: Vec<Protocol>,

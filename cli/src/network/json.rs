@@ -68,7 +68,8 @@ pub fn object(row: &Row<'_>, with_payload: bool) -> serde_json::Result<String> {
     Ok(escape::json(&text).into_owned())
 }
 
-fn parts(end: Option<&Address>) -> (Option<String>, Option<u16>) {
+/// The address and the port of an end.
+pub fn parts(end: Option<&Address>) -> (Option<String>, Option<u16>) {
     match end {
         Some(Address::Ip(ip)) => (Some(ip.ip().to_string()), Some(ip.port())),
         Some(unix @ Address::Unix(_)) => (Some(unix.to_string()), None),

@@ -24,7 +24,6 @@ pub struct Meant<'a> {
     /// The connections that it was about and that are open after it, each once.
     pub connections: &'a [Connection],
     /// The decoder, after it.
-    #[expect(dead_code, reason = "no protocol is traced yet")]
     pub decoder: &'a Connections,
 }
 

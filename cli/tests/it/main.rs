@@ -43,5 +43,6 @@ mod strace;
 mod support;
 mod terminal;
 mod trace;
+mod trace_dns;
 #[cfg(feature = "real-guests")]
 mod tshark;

@@ -259,9 +259,10 @@ pub const VARIES: &[(&str, &str)] = &[
         "[TIME]",
     ),
     (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6}", "[TIME]"),
-    (r#""(elapsed|duration)_ns":\d+"#, "\"${1}_ns\":[NS]"),
+    (r#""(elapsed|duration|rtt)_ns":\d+"#, "\"${1}_ns\":[NS]"),
     (r"(?m)^ +\d+\.\d{6} ", "[ELAPSED] "),
     (r"<\d+\.\d{6}>", "<[DURATION]>"),
+    (r"\(\d+\.\d(us|ms|s)\)", "([DURATION])"),
     (r"timecraft \d+\.\d+\.\d+", "timecraft [VERSION]"),
     (r"wasmtime \d+\.\d+\.\d+", "wasmtime [VERSION]"),
 ];

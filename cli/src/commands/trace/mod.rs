@@ -3,6 +3,7 @@
 //! What all traces share: the way through the log, the window of time, and how rows are written. Each
 //! trace has a file of its own, which says what its rows are.
 
+mod dns;
 mod network;
 
 use std::io::{self, BufWriter, Write};
@@ -28,6 +29,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub fn run(printer: &Printer, config: &Config, trace: Trace) -> Result<ExitStatus, Error> {
     match trace {
         Trace::Network(args) => network::run(printer, config, &args),
+        Trace::Dns(args) => dns::run(printer, config, &args),
     }
 }
 
