@@ -127,6 +127,15 @@ impl Direction {
             Direction::Received => "received",
         }
     }
+
+    /// The other one.
+    #[must_use]
+    pub fn opposite(self) -> Direction {
+        match self {
+            Direction::Sent => Direction::Received,
+            Direction::Received => Direction::Sent,
+        }
+    }
 }
 
 /// Bytes or a datagram that went over a connection. [`payload`](super::payload) gives them.

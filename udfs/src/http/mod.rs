@@ -42,7 +42,7 @@ enum Spoken {
 }
 
 impl Decoder for Http {
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const NAME: &'static str = "http";
     type Row = Exchange;
 
@@ -73,12 +73,26 @@ impl Decoder for Http {
         let mut bytes = piece.bytes;
         match http1.data(piece.direction, piece.at, &mut bytes, room, out) {
             Verdict::Http1 => {}
-            Verdict::H2 => {
-                let mut h2 = H2::new(piece.direction);
-                let (began, held) = http1.hand_over(piece.direction);
-                for (at, bytes) in [(began, held.as_slice()), (piece.at, bytes)] {
-                    h2.data(Piece { at, bytes, ..piece }, room, out);
+            Verdict::H2 | Verdict::Upgraded => {
+                let mut h2 = match http1.upgraded() {
+                    Some(exchange) => H2::upgraded(exchange),
+                    None => H2::new(piece.direction),
+                };
+                // What the other direction said is older than what tells what it is.
+                for direction in [piece.direction.opposite(), piece.direction] {
+                    let held = http1.hand_over(direction);
+                    h2.begin(direction, held.position);
+                    h2.data(
+                        Piece {
+                            at: held.began,
+                            direction,
+                            bytes: &held.bytes,
+                        },
+                        room,
+                        out,
+                    );
                 }
+                h2.data(Piece { bytes, ..piece }, room, out);
                 self.spoken = Spoken::H2(Box::new(h2));
             }
             Verdict::Other => self.spoken = Spoken::Other,

@@ -104,9 +104,9 @@ fn decoded(talk: &Talk, piece: usize, saved: bool) -> Vec<Found<Exchange>> {
         }
     }
     let at = At::default();
-    let open = h2.in_flight();
     h2.end(Sent, at, &mut room, &mut out);
     h2.end(Received, at, &mut room, &mut out);
+    let open = h2.in_flight();
     let before = out.len();
     h2.close(at, &mut room, &mut out);
     assert_eq!(
@@ -374,6 +374,92 @@ fn the_oldest_of_too_many_streams_is_given_up() {
     assert_eq!((odd.len(), rows[0].stream), (1, Some(1)));
 }
 
+#[test]
+fn a_server_may_be_heard_before_the_preface() {
+    let settings = frame(SETTINGS, 0, 0, b"\0\x03\0\0\0\x64");
+    let (rows, odd) = decode(&vec![
+        (Received, settings),
+        (Received, frame(PING, 0, 0, &[0; 8])),
+        (Sent, [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()),
+        (Sent, frame(HEADERS, BOTH, 1, &get("/"))),
+        (Received, frame(HEADERS, BOTH, 1, &status("204"))),
+    ]);
+    assert_eq!(odd, Vec::<String>::new());
+    assert!(rows[0].complete);
+    assert_eq!(rows[0].response.as_ref().unwrap().status, 204);
+}
+
+#[test]
+fn settings_that_answer_http_1_are_none() {
+    let (rows, odd) = decode(&vec![
+        (Received, frame(SETTINGS, 0, 0, &[])),
+        (Sent, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+        (Received, frame(GOAWAY, 0, 0, &[0; 8])),
+    ]);
+    assert_eq!(odd, ["http_bad_start_line "]);
+    assert_eq!(
+        rows[0].error.as_deref(),
+        Some("received byte 0: no start line")
+    );
+}
+
+const UPGRADE: &str = "GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+    Upgrade: h2c\r\nHTTP2-Settings: AAEAACAA\r\n\r\n";
+const SWITCH: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+
+#[test]
+fn a_connection_that_is_upgraded_answers_on_stream_1() {
+    // A table of 8,192 bytes is what HTTP2-Settings allow.
+    let resize = b"\x3f\xe1\x3f";
+    let answer = [resize, status("200").as_slice()].concat();
+    let (rows, odd) = decode(&vec![
+        (Sent, UPGRADE.into()),
+        (
+            Received,
+            [SWITCH.as_bytes(), &frame(SETTINGS, 0, 0, &[])].concat(),
+        ),
+        (Received, frame(HEADERS, END_HEADERS, 1, &answer)),
+        (Sent, [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()),
+        (Sent, frame(HEADERS, BOTH, 3, &get("/next"))),
+        (Received, frame(DATA, END_STREAM, 1, b"body")),
+        (Received, frame(HEADERS, BOTH, 3, &status("404"))),
+    ]);
+    assert_eq!(odd, Vec::<String>::new());
+    let [a, b] = rows.as_slice() else {
+        panic!("{rows:?}");
+    };
+    assert_eq!(
+        (a.number, a.stream, a.version),
+        (0, Some(1), Version::Http11)
+    );
+    assert_eq!(a.upgrade.as_deref(), Some("h2c"));
+    assert_eq!(a.informational[0].status, 101);
+    assert_eq!(a.request.as_ref().unwrap().target, "/up");
+    let response = a.response.as_ref().unwrap();
+    assert_eq!((response.status, response.body.size), (200, 4));
+    assert_eq!((b.number, b.stream, b.version), (1, Some(3), Version::H2));
+    assert!(a.complete && b.complete);
+}
+
+#[test]
+fn positions_go_on_after_an_upgrade() {
+    let (rows, odd) = decode(&vec![
+        (Sent, UPGRADE.into()),
+        (Received, SWITCH.into()),
+        (Received, frame(SETTINGS, 0, 0, &[])),
+        (
+            Received,
+            frame(HEADERS, BOTH, 1, b"\xff\xff\xff\xff\xff\xff\xff"),
+        ),
+    ]);
+    let byte = SWITCH.len() + 9;
+    let error =
+        format!("received byte {byte}: a number that is too big at byte 0 of the header block");
+    assert_eq!(rows[0].error.as_deref(), Some(error.as_str()));
+    assert_eq!(odd.len(), 1);
+}
+
 fn any_frame() -> impl Strategy<Value = (Direction, Vec<u8>)> {
     let payload = prop_oneof![
         vec(any::<u8>(), 0..40),
@@ -395,8 +481,15 @@ proptest! {
         frames in vec(any_frame(), 0..40),
         piece in 1_usize..40,
         saved: bool,
+        beginning in 0..3,
     ) {
-        let talk = talk(&frames);
+        let mut talk = talk(&frames);
+        match beginning {
+            0 => {}
+            // The server's SETTINGS come first.
+            1 => talk.swap(0, 1),
+            _ => drop(talk.splice(..0, [(Sent, UPGRADE.into()), (Received, SWITCH.into())])),
+        }
         let found = decoded(&talk, usize::MAX, false);
         prop_assert_eq!(decoded(&talk, piece, saved), found);
     }

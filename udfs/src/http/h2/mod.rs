@@ -9,6 +9,7 @@ mod frame;
 mod grpc;
 mod side;
 mod stream;
+mod upgrade;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,7 +19,7 @@ pub use side::MAX_FRAME;
 pub use stream::MAX_INFORMATIONAL;
 
 use self::frame::Header;
-use self::side::{Payload, Side, Step, other};
+use self::side::{Payload, Side, Step};
 use self::stream::{Part, Stream};
 use super::{Exchange, Oddity};
 use crate::protocol::{At, Direction, Found, Odd, Piece, Room};
@@ -193,7 +194,7 @@ impl H2 {
 
     /// Before anything of a frame but its header is looked at. False where it means nothing.
     fn frame_fits(&mut self, header: &Header, place: Place, out: &mut Out<'_>) -> bool {
-        let allowed = self.side(other(place.direction)).max_frame();
+        let allowed = self.side(place.direction.opposite()).max_frame();
         let side = self.side_mut(place.direction);
         if side.first_frame() && header.kind != frame::SETTINGS {
             self.odd(place, Oddity::H2NoSettings, None, "", out);
@@ -275,14 +276,14 @@ impl H2 {
             }
             frame::SETTINGS if header.has(frame::ACK) => {
                 // It is about what the other endpoint said.
-                if let Some(table) = self.side_mut(other(place.direction)).acknowledged() {
+                if let Some(table) = self.side_mut(place.direction.opposite()).acknowledged() {
                     self.side_mut(place.direction).hpack.allow(table);
                 }
             }
             frame::SETTINGS => {
                 let table = self.side_mut(place.direction).settings(payload);
                 // It may be used from when it is known, which is before it is acknowledged.
-                self.side_mut(other(place.direction)).hpack.allow(table);
+                self.side_mut(place.direction.opposite()).hpack.allow(table);
             }
             frame::GOAWAY => self.goaway(place, payload, out),
             _ => {}

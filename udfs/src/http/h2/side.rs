@@ -83,13 +83,6 @@ pub(super) enum Step {
     Held(Header, Place, Vec<u8>),
 }
 
-pub(super) fn other(direction: Direction) -> Direction {
-    match direction {
-        Direction::Sent => Direction::Received,
-        Direction::Received => Direction::Sent,
-    }
-}
-
 impl Payload {
     fn new(header: &Header) -> Payload {
         let of_data = header.kind == frame::DATA;
@@ -163,6 +156,11 @@ impl Side {
             table: DEFAULT_TABLE as u32,
             max_frame: 16 << 10,
         }
+    }
+
+    /// Its first byte is at this position.
+    pub(super) fn begin_at(&mut self, position: u64) {
+        self.position = position;
     }
 
     pub(super) fn listens(&self) -> bool {

@@ -13,6 +13,8 @@ use crate::protocol::{At, Direction, Room};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stream {
     number: u64,
+    /// The version of the request: what was upgraded is HTTP/1.
+    version: Version,
     request: Option<Request>,
     response: Option<Response>,
     ways: [Way; 2],
@@ -47,6 +49,7 @@ impl Stream {
     pub(super) fn new(number: u64, at: At) -> Stream {
         Stream {
             number,
+            version: Version::H2,
             request: None,
             response: None,
             ways: [Way::default(), Way::default()],
@@ -56,6 +59,28 @@ impl Stream {
             error: None,
             end: at,
             fields: 0,
+        }
+    }
+
+    /// That of a request that came by HTTP/1, whole.
+    pub(super) fn upgraded(exchange: Exchange) -> Stream {
+        let asked = Way {
+            ended: true,
+            ..Way::default()
+        };
+        let fields = exchange.request.as_ref().map_or(0, |r| r.headers.bytes());
+        Stream {
+            number: exchange.number,
+            version: exchange.version,
+            request: exchange.request,
+            response: None,
+            ways: [asked, Way::default()],
+            informational: exchange.informational,
+            protocol: exchange.upgrade,
+            warnings: exchange.warnings,
+            error: exchange.error,
+            end: exchange.end,
+            fields,
         }
     }
 
@@ -305,15 +330,16 @@ impl Stream {
                 })
             }
         };
-        let accepted = self
-            .response
-            .as_ref()
-            .is_some_and(|r| (200..300).contains(&r.status));
+        let accepted = self.version != Version::H2
+            || self
+                .response
+                .as_ref()
+                .is_some_and(|r| (200..300).contains(&r.status));
         Exchange {
             number: self.number,
             stream: Some(stream),
             client,
-            version: Version::H2,
+            version: self.version,
             request: self.request,
             response: self.response,
             informational: self.informational,

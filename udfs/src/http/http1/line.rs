@@ -21,6 +21,8 @@ pub(crate) enum Guess {
     Response,
     /// HTTP/2, by a client that knew.
     Preface,
+    /// SETTINGS, with which a server of HTTP/2 begins. It may do so before the preface is seen.
+    Settings,
     /// Nothing of HTTP.
     No,
 }
@@ -35,6 +37,9 @@ pub(crate) fn guess(bytes: &[u8]) -> Guess {
             true => Guess::Preface,
             false => Guess::More,
         };
+    }
+    if bytes.first() == Some(&0) {
+        return settings(bytes);
     }
     let response = begins_ignoring_case(bytes, b"HTTP/1.");
     if !response {
@@ -61,6 +66,21 @@ pub(crate) fn guess(bytes: &[u8]) -> Guess {
         true if status(line).is_some() => Guess::Response,
         false if request(line).is_some() => Guess::Request,
         _ => Guess::No,
+    }
+}
+
+/// Whether bytes begin with the header of SETTINGS, RFC 9113, section 6.5: a length below 64 KiB, the
+/// type, no flags, and stream 0.
+fn settings(bytes: &[u8]) -> Guess {
+    const HEADER: [Option<u8>; 9] = {
+        let zero = Some(0);
+        [zero, None, None, Some(4), zero, zero, zero, zero, zero]
+    };
+    let fits = |(byte, wanted): (&u8, &Option<u8>)| wanted.is_none_or(|wanted| wanted == *byte);
+    match bytes.iter().zip(&HEADER).all(fits) {
+        true if bytes.len() >= HEADER.len() => Guess::Settings,
+        true => Guess::More,
+        false => Guess::No,
     }
 }
 
@@ -182,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_guess_never_changes_with_more_bytes() {
-        let beginnings: [&[u8]; 8] = [
+        let beginnings: [&[u8]; 10] = [
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n\r\n",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0",
@@ -191,6 +211,8 @@ mod tests {
             b"\x16\x03\x01\x02\0",
             b"EHLO mail\r\n",
             b"HTTP/1.1 2000 no\r\n",
+            b"\0\0\x06\x04\0\0\0\0\0\0\x03",
+            b"\0\0\x06\x04\x01\0\0\0\0\0\x03",
         ];
         let want = [
             Guess::Request,
@@ -200,6 +222,8 @@ mod tests {
             Guess::No,
             Guess::No,
             Guess::No,
+            Guess::No,
+            Guess::Settings,
             Guess::No,
         ];
         for (bytes, want) in beginnings.into_iter().zip(want) {

@@ -45,6 +45,8 @@ pub(super) struct Http1 {
     pipeline: Pipeline,
     /// The exchange that became a conversation of WebSocket.
     switched: Option<Box<Open>>,
+    /// The exchange that made the connection one of HTTP/2.
+    upgraded: Option<Box<Exchange>>,
     midstream: bool,
     last: At,
 }
@@ -91,8 +93,20 @@ pub(super) enum Verdict {
     Http1,
     /// HTTP/2, by a client that knew.
     H2,
+    /// HTTP/2 from here on, by Upgrade.
+    Upgraded,
     /// Something else.
     Other,
+}
+
+/// What was held of a direction.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The position of its first byte.
+    pub(super) position: u64,
+    /// What brought that byte.
+    pub(super) began: At,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Who speaks.
@@ -127,6 +141,7 @@ impl Http1 {
             received: Side::new(mode()),
             pipeline: Pipeline::default(),
             switched: None,
+            upgraded: None,
             midstream,
             last: At::default(),
         }
@@ -157,10 +172,19 @@ impl Http1 {
         })
     }
 
-    /// What is held of a direction that turned out to speak something else, and where it began.
-    pub(super) fn hand_over(&mut self, direction: Direction) -> (At, Vec<u8>) {
+    /// What is held of a direction that turned out to speak something else.
+    pub(super) fn hand_over(&mut self, direction: Direction) -> Held {
         let side = self.side_mut(direction);
-        (side.began, std::mem::take(&mut side.held))
+        Held {
+            position: side.position,
+            began: side.began,
+            bytes: std::mem::take(&mut side.held),
+        }
+    }
+
+    /// The exchange after which the connection is one of HTTP/2.
+    pub(super) fn upgraded(&mut self) -> Option<Exchange> {
+        self.upgraded.take().map(|exchange| *exchange)
     }
 
     /// Takes the next bytes, unless it turns out that they are not HTTP/1: then `bytes` are what was
@@ -203,6 +227,9 @@ impl Http1 {
             };
             if verdict != Verdict::Http1 {
                 return verdict;
+            }
+            if self.upgraded.is_some() {
+                return Verdict::Upgraded;
             }
         }
         Verdict::Http1
@@ -293,12 +320,5 @@ impl Http1 {
             Some(Role::Client) => self.pipeline.asked(part, room, out),
             _ => self.pipeline.answered(part, room, out),
         }
-    }
-}
-
-fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::Sent => Direction::Received,
-        Direction::Received => Direction::Sent,
     }
 }

@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::line::{Guess, guess};
 use super::pipeline::Part;
-use super::{Http1, MAX_HEAD, MAX_SKIPPED, Mode, Role, Verdict, head, opposite};
+use super::{Http1, MAX_HEAD, MAX_SKIPPED, Mode, Role, Verdict, head};
 use crate::connections::Direction;
 use crate::http::{Exchange, Oddity, Version};
 use crate::protocol::{At, Found, Room};
@@ -50,8 +50,10 @@ impl Http1 {
             let found = guess(window);
             let client = match (role, found) {
                 (_, Guess::More) => None,
+                // The other direction tells whether it is.
+                (None, Guess::Settings) if window.len() < MAX_HEAD => None,
                 (None | Some(Role::Client), Guess::Request) => Some(direction),
-                (None | Some(Role::Server), Guess::Response) => Some(opposite(direction)),
+                (None | Some(Role::Server), Guess::Response) => Some(direction.opposite()),
                 (None, Guess::Preface) => {
                     held.truncate(before);
                     side.held = held;

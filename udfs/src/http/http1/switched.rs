@@ -2,9 +2,9 @@
 
 use super::pipeline::Part;
 use super::websocket::{Frames, Masked};
-use super::{Http1, MAX_HEAD, Mode, Role, opposite};
+use super::{Http1, MAX_HEAD, Mode, Role};
 use crate::connections::Direction;
-use crate::http::{Exchange, Messages, Oddity};
+use crate::http::{Exchange, Informational, Messages, Oddity};
 use crate::protocol::{At, Found, Room};
 
 impl Http1 {
@@ -26,8 +26,21 @@ impl Http1 {
             response.end = Some(at);
         }
         let names = protocol.as_deref().unwrap_or_default();
-        let websocket = names.split(',').any(|name| name.trim() == "websocket");
+        let named = |wanted| names.split(',').any(|name| name.trim() == wanted);
+        let (websocket, h2) = (named("websocket"), named("h2c"));
         open.exchange.upgrade = protocol;
+        if h2 {
+            // The response is still to come, on stream 1: RFC 7540, section 3.2.
+            let begun = open.exchange.response.take();
+            open.exchange
+                .informational
+                .extend(begun.map(|response| Informational {
+                    at: response.at,
+                    status: response.status,
+                }));
+            self.upgraded = Some(Box::new(open.exchange));
+            return;
+        }
         let mode = || match websocket {
             true => Mode::Frames(Frames::default()),
             false => Mode::Opaque,
@@ -37,7 +50,7 @@ impl Http1 {
             Mode::Start | Mode::Skip { .. } | Mode::Waiting
         );
         self.side_mut(client).mode = mode();
-        self.side_mut(opposite(client)).mode = mode();
+        self.side_mut(client.opposite()).mode = mode();
         if websocket {
             open.exchange.messages = Some(Messages::default());
             self.switched = Some(Box::new(open));
