@@ -1,6 +1,8 @@
 //! What is known of an exchange: a request with its response, whatever version carried them. The words
 //! are those of RFC 9110. Nothing here reads bytes of the wire.
 
+use std::ops::Range;
+
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use timecraft_segment::text;
@@ -175,60 +177,83 @@ pub struct Messages {
 /// kept as `\xNN`.
 ///
 /// They are one text with its cuts, for there are many of them.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Headers {
+    /// The names and values, and what stood between them where it was taken as a whole.
     text: String,
-    /// Where each name and each value ends, in turn.
-    ends: Vec<u32>,
+    cuts: Vec<Cut>,
+}
+
+/// About how many bytes a field is.
+const TYPICAL_FIELD: usize = 24;
+
+/// Where in the text a field is.
+#[derive(Clone, Copy)]
+struct Cut {
+    name: [u32; 2],
+    value: [u32; 2],
 }
 
 impl Headers {
+    /// The fields of a text, none of which is [added](Headers::within) yet.
+    pub(crate) fn of(text: String) -> Headers {
+        let cuts = Vec::with_capacity(text.len() / TYPICAL_FIELD);
+        Headers { text, cuts }
+    }
+
     /// Makes room for fields that are so many bytes together.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.text.reserve(bytes);
-        // Fields are about as long as this, each with two ends.
-        self.ends.reserve(bytes / 16);
+        self.cuts.reserve(bytes / TYPICAL_FIELD);
+    }
+
+    /// Adds a field of the text that these were [made of](Headers::of).
+    pub(crate) fn within(&mut self, name: Range<usize>, value: Range<usize>) {
+        self.cuts.push(Cut {
+            name: [place(name.start), place(name.end)],
+            value: [place(value.start), place(value.end)],
+        });
     }
 
     /// Adds a field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        for part in [name, value] {
-            self.text.push_str(&text::lossless(part));
-            // A head is bounded far below this by those who read one.
-            self.ends
-                .push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
-        }
+        self.append(&text::lossless(name), &text::lossless(value));
+    }
+
+    fn append(&mut self, name: &str, value: &str) {
+        let start = self.text.len();
+        self.text.push_str(name);
+        let middle = self.text.len();
+        self.text.push_str(value);
+        self.within(start..middle, middle..self.text.len());
     }
 
     /// About how many bytes they take.
     pub(crate) fn bytes(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<u32>()
+        self.text.len() + self.cuts.len() * size_of::<Cut>()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len() / 2
+        self.cuts.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.cuts.is_empty()
     }
 
     /// The names with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0;
-        self.ends.chunks_exact(2).map(move |ends| {
-            let [name, value] = [ends[0] as usize, ends[1] as usize];
-            let field = (
-                self.text.get(start..name).unwrap_or_default(),
-                self.text.get(name..value).unwrap_or_default(),
-            );
-            start = value;
-            field
-        })
+        let part = |[start, end]: [u32; 2]| {
+            let part = self.text.get(start as usize..end as usize);
+            part.unwrap_or_default()
+        };
+        self.cuts
+            .iter()
+            .map(move |cut| (part(cut.name), part(cut.value)))
     }
 
     /// The value of the first field of a name, in whatever case.
@@ -244,6 +269,19 @@ impl Headers {
             .map(|(_, value)| value)
     }
 }
+
+/// A place in a text that those who read one bound far below what this can say.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Headers) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
 
 impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -265,11 +303,9 @@ impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Headers, D::Error> {
         let fields = Vec::<(String, String)>::deserialize(from)?;
         let mut headers = Headers::default();
-        for part in fields.iter().flat_map(|(name, value)| [name, value]) {
+        for (name, value) in &fields {
             // It is text already: not made one again.
-            headers.text.push_str(part);
-            let end = u32::try_from(headers.text.len()).unwrap_or(u32::MAX);
-            headers.ends.push(end);
+            headers.append(name, value);
         }
         Ok(headers)
     }

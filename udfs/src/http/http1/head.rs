@@ -5,9 +5,13 @@
 //! [`Headers`] after it has checked each byte. A line takes two searches of `memchr` and one look at its
 //! name.
 
-use memchr::{memchr, memchr2};
+use std::borrow::Cow;
+use std::ops::Range;
 
-use super::line::{is_token, trim};
+use memchr::{memchr, memchr2};
+use timecraft_segment::text::lossless;
+
+use super::line::{is_token, trim, trim_start};
 use crate::http::{Headers, Oddity};
 
 /// What the fields say of the message.
@@ -70,92 +74,129 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Reads fields, each line of which may go on in the next.
 pub(super) fn fields(bytes: &[u8]) -> Fields {
-    let mut fields = Fields::default();
-    fields.headers.reserve(bytes.len());
-    let mut rest = bytes;
-    let mut folded = Vec::new();
-    while !rest.is_empty() {
-        let line = fields.line(&mut rest);
-        if line.is_empty() {
-            continue;
-        }
-        if matches!(line.first(), Some(b' ' | b'\t')) {
-            fields.odd.add(Oddity::ObsFold);
-        }
-        if matches!(rest.first(), Some(b' ' | b'\t')) {
-            folded.clear();
-            folded.extend_from_slice(line);
-            while matches!(rest.first(), Some(b' ' | b'\t')) {
-                let more = fields.line(&mut rest);
-                while let Some(b' ' | b'\t') = folded.last() {
-                    folded.pop();
-                }
-                folded.push(b' ');
-                folded.extend_from_slice(trim(more));
-            }
-            fields.odd.add(Oddity::ObsFold);
-            let line = std::mem::take(&mut folded);
-            fields.field(&line);
-            folded = line;
-        } else {
-            fields.field(line);
-        }
+    let mut reader = Reader {
+        fields: Fields::default(),
+        bytes,
+        rest: bytes,
+        nul: memchr(0, bytes).is_some(),
+        text: false,
+    };
+    // Checked and copied as a whole, for each field alone takes several times as long.
+    if let Cow::Borrowed(text) = lossless(bytes) {
+        reader.fields.headers = Headers::of(text.to_owned());
+        reader.text = true;
     }
-    fields
+    reader.read();
+    reader.fields
 }
 
-impl Fields {
+/// Fields that are being read.
+struct Reader<'a> {
+    fields: Fields,
+    bytes: &'a [u8],
+    rest: &'a [u8],
+    /// Whether there is a NUL in the bytes.
+    nul: bool,
+    /// Whether the bytes are the text of [`Headers`], byte for byte.
+    text: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self) {
+        let mut folded = Vec::new();
+        while !self.rest.is_empty() {
+            let start = self.bytes.len() - self.rest.len();
+            let line = self.line();
+            if line.is_empty() {
+                continue;
+            }
+            if matches!(line.first(), Some(b' ' | b'\t')) {
+                self.fields.odd.add(Oddity::ObsFold);
+            }
+            if matches!(self.rest.first(), Some(b' ' | b'\t')) {
+                folded.clear();
+                folded.extend_from_slice(line);
+                while matches!(self.rest.first(), Some(b' ' | b'\t')) {
+                    let more = self.line();
+                    while let Some(b' ' | b'\t') = folded.last() {
+                        folded.pop();
+                    }
+                    folded.push(b' ');
+                    folded.extend_from_slice(trim(more));
+                }
+                self.fields.odd.add(Oddity::ObsFold);
+                self.fields.field(&folded, None);
+            } else {
+                self.fields.field(line, self.text.then_some(start));
+            }
+        }
+    }
+
     /// The next line, without its end.
-    fn line<'a>(&mut self, rest: &mut &'a [u8]) -> &'a [u8] {
+    fn line(&mut self) -> &'a [u8] {
+        let rest = self.rest;
+        // As nearly every line is.
+        if !self.nul
+            && let Some(end) = memchr2(b'\r', b'\n', rest)
+            && let Some((line, [b'\r', b'\n', after @ ..])) = rest.split_at_checked(end)
+        {
+            self.rest = after;
+            return line;
+        }
         let end = memchr(b'\n', rest);
         let (line, after) = rest
             .split_at_checked(end.map_or(rest.len(), |end| end + 1))
             .unwrap_or_default();
-        *rest = after;
+        self.rest = after;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let text = line.strip_suffix(b"\r");
         if text.is_none() && end.is_some() {
-            self.odd.add(Oddity::BareLf);
+            self.fields.odd.add(Oddity::BareLf);
         }
         let text = text.unwrap_or(line);
-        if let Some(at) = memchr2(b'\r', 0, text) {
-            if memchr(b'\r', text).is_some() {
-                self.odd.add(Oddity::BareCr);
-            }
-            if memchr(0, text.get(at..).unwrap_or_default()).is_some() {
-                self.odd.add(Oddity::NulInHeader);
-            }
+        if memchr(b'\r', text).is_some() {
+            self.fields.odd.add(Oddity::BareCr);
+        }
+        if memchr(0, text).is_some() {
+            self.fields.odd.add(Oddity::NulInHeader);
         }
         text
     }
+}
 
-    fn field(&mut self, line: &[u8]) {
+impl Fields {
+    /// Reads a field. `start` is where its line begins in the text of the headers, if it is there.
+    fn field(&mut self, line: &[u8], start: Option<usize>) {
+        let part = |range: &Range<usize>| line.get(range.clone()).unwrap_or_default();
         let stop = line.iter().position(|&b| !is_token(b));
         let (name, value) = match stop {
-            Some(at) if at > 0 && line.get(at) == Some(&b':') => {
-                (line.get(..at), line.get(at + 1..))
-            }
+            Some(at) if at > 0 && line.get(at) == Some(&b':') => (0..at, at + 1..line.len()),
             _ => match memchr(b':', line) {
                 Some(colon) => {
-                    let name = trim(line.get(..colon).unwrap_or_default());
+                    let name = trimmed(line, 0..colon);
                     if matches!(line.get(..colon), Some([.., b' ' | b'\t'])) {
                         self.odd.add(Oddity::SpaceBeforeColon);
                     }
-                    if name.is_empty() || !name.iter().copied().all(is_token) {
+                    if name.is_empty() || !part(&name).iter().copied().all(is_token) {
                         self.odd.add(Oddity::BadHeader);
                     }
-                    (Some(name), line.get(colon + 1..))
+                    (name, colon + 1..line.len())
                 }
                 None => {
                     self.odd.add(Oddity::BadHeader);
-                    (Some(trim(line)), None)
+                    (trimmed(line, 0..line.len()), 0..0)
                 }
             },
         };
-        let name = name.unwrap_or_default();
-        let value = trim(value.unwrap_or_default());
-        self.headers.push(name, value);
-        self.know(name, value);
+        let value = trimmed(line, value);
+        self.know(part(&name), part(&value));
+        match start {
+            Some(start) => {
+                let place = |range: Range<usize>| start + range.start..start + range.end;
+                self.headers.within(place(name), place(value));
+            }
+            None => self.headers.push(part(&name), part(&value)),
+        }
     }
 
     fn know(&mut self, name: &[u8], value: &[u8]) {
@@ -227,8 +268,15 @@ impl Fields {
     }
 }
 
+/// A part of a line without the spaces and tabs around it, as [`trim`] has it.
+fn trimmed(line: &[u8], part: Range<usize>) -> Range<usize> {
+    let text = trim_start(line.get(part.clone()).unwrap_or_default());
+    let start = part.end - text.len();
+    start..start + trim(text).len()
+}
+
 fn text(bytes: &[u8]) -> String {
-    timecraft_segment::text::lossless(bytes).into_owned()
+    lossless(bytes).into_owned()
 }
 
 /// A number of digits alone.

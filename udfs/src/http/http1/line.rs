@@ -109,11 +109,17 @@ pub(super) fn is_token(byte: u8) -> bool {
 }
 
 /// Without the spaces and tabs around, and a carriage return at the end.
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_start(bytes);
+    while let [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
         bytes = rest;
     }
-    while let [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
+    bytes
+}
+
+/// Without the spaces and tabs before it.
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
     bytes

@@ -67,6 +67,7 @@ impl Http1 {
         }
         let reader = Reader::new(framing, fields.length);
         let connects = line.method == b"CONNECT";
+        let named = fields.host.is_some();
         let target = lossless(line.target).into_owned();
         let (scheme, authority) = match absolute(&target) {
             Some((scheme, authority)) => (Some(scheme), Some(authority)),
@@ -87,7 +88,6 @@ impl Http1 {
                 ..Body::default()
             },
         };
-        let named = request.headers.get("host").is_some();
         let open = self
             .pipeline
             .ask(direction, line.version, Some(request), at);

@@ -24,7 +24,7 @@ pub(super) enum Part {
     Cut,
 }
 
-/// An exchange that is open.
+/// An exchange that is open. It is large, and boxed so that it is not moved on the way to its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Open {
     pub(super) exchange: Exchange,
@@ -68,7 +68,7 @@ impl Open {
     }
 
     /// Gives the row.
-    pub(super) fn give(mut self, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
+    pub(super) fn give(mut self: Box<Open>, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
         let request = self.exchange.request.as_ref().map(|r| r.body.kept.len());
         let response = self.exchange.response.as_ref().map(|r| r.body.kept.len());
         room.give(request.unwrap_or(0) + response.unwrap_or(0));
@@ -83,7 +83,7 @@ impl Open {
 pub(super) struct Pipeline {
     next: u64,
     heard: bool,
-    waiting: VecDeque<Open>,
+    waiting: VecDeque<Box<Open>>,
     /// How many requests wait behind these whose rows are out already.
     beyond: u64,
     /// A response without a request.
@@ -93,10 +93,10 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    fn open(&mut self, client: Direction, version: Version, at: At) -> Open {
+    fn open(&mut self, client: Direction, version: Version, at: At) -> Box<Open> {
         let number = self.next;
         self.next += 1;
-        Open {
+        Box::new(Open {
             exchange: Exchange {
                 number,
                 stream: None,
@@ -115,7 +115,7 @@ impl Pipeline {
             asked: Part::None,
             answered: Part::None,
             events: None,
-        }
+        })
     }
 
     /// Whether a request was ever seen.
@@ -143,9 +143,8 @@ impl Pipeline {
 
     /// The exchange whose request is being read.
     pub(super) fn asking(&mut self) -> Option<&mut Open> {
-        self.waiting
-            .back_mut()
-            .filter(|open| open.asked == Part::Begun)
+        let open = self.waiting.back_mut()?;
+        (open.asked == Part::Begun).then_some(open)
     }
 
     /// The exchange whose response is next or being read, if there is one.
@@ -155,10 +154,10 @@ impl Pipeline {
         }
         // A request that is being read is behind all whose rows are out.
         let behind = self.beyond > 0;
-        self.waiting.front_mut().filter(|open| {
-            matches!(open.answered, Part::None | Part::Begun)
-                && !(behind && open.asked == Part::Begun)
-        })
+        let open = self.waiting.front_mut()?;
+        let is_next = matches!(open.answered, Part::None | Part::Begun)
+            && !(behind && open.asked == Part::Begun);
+        is_next.then_some(open)
     }
 
     /// The exchange whose response begins. Where no request asked for it, it gets one of its own.
@@ -177,7 +176,7 @@ impl Pipeline {
                 0 => open.odd(Oddity::UnexpectedResponse, at, out),
                 _ => self.beyond -= 1,
             }
-            self.lone = Some(Box::new(open));
+            self.lone = Some(open);
         }
         self.answering()
     }
@@ -233,7 +232,7 @@ impl Pipeline {
     /// Gives what nothing more will be known of.
     pub(super) fn settle(&mut self, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
         let over = self.over;
-        let finished = |open: &mut Open| {
+        let finished = |open: &mut Box<Open>| {
             let answered = over || matches!(open.answered, Part::Done | Part::Cut);
             answered && matches!(open.asked, Part::Done | Part::Cut)
         };
@@ -243,16 +242,13 @@ impl Pipeline {
     }
 
     /// Takes the exchange out whose response switches protocols.
-    pub(super) fn switch(&mut self) -> Option<Open> {
-        match self.lone.take() {
-            Some(lone) => Some(*lone),
-            None => self.waiting.pop_front(),
-        }
+    pub(super) fn switch(&mut self) -> Option<Box<Open>> {
+        self.lone.take().or_else(|| self.waiting.pop_front())
     }
 
     /// Gives everything as it is.
     pub(super) fn close(self, room: &mut Room, out: &mut Vec<Found<Exchange>>) {
-        let all = self.lone.map(|lone| *lone).into_iter().chain(self.waiting);
+        let all = self.lone.into_iter().chain(self.waiting);
         all.for_each(|open| open.give(room, out));
     }
 }

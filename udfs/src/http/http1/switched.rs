@@ -53,7 +53,7 @@ impl Http1 {
         self.side_mut(client.opposite()).mode = mode();
         if websocket {
             open.exchange.messages = Some(Messages::default());
-            self.switched = Some(Box::new(open));
+            self.switched = Some(open);
         } else {
             open.answered = Part::Done;
             open.give(room, out);
