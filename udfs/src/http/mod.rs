@@ -5,12 +5,14 @@
 //! coding off bodies.
 
 pub mod content;
+mod events;
 mod exchange;
 mod facts;
 pub mod h2;
 pub mod hpack;
 mod http1;
 mod oddity;
+mod websocket;
 
 use serde::{Deserialize, Serialize};
 use timecraft_segment::socket::Transport;
@@ -42,7 +44,7 @@ enum Spoken {
 }
 
 impl Decoder for Http {
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const NAME: &'static str = "http";
     type Row = Exchange;
 

@@ -249,6 +249,110 @@ fn messages_of_grpc_are_counted() {
     assert_eq!(response.trailers.get("grpc-status"), Some("13"));
 }
 
+fn websocket() -> Vec<u8> {
+    block(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/chat"),
+        (":authority", "example.com"),
+    ])
+}
+
+#[test]
+fn messages_of_websocket_are_counted() {
+    let (rows, odd) = decode(&talk(&[
+        (Sent, frame(HEADERS, END_HEADERS, 1, &websocket())),
+        (Received, frame(HEADERS, END_HEADERS, 1, &status("200"))),
+        (Sent, frame(DATA, 0, 1, b"\x81\x83mask")),
+        (Sent, frame(DATA, 0, 1, b"abc\x82\x80mask")),
+        (Received, frame(DATA, 0, 1, b"\x01\x02hi\x89\0\x80\x01!")),
+        (Received, frame(DATA, END_STREAM, 1, b"\x88\0")),
+        (Sent, frame(DATA, END_STREAM, 1, b"\x88\x80mask")),
+    ]));
+    assert_eq!(odd, Vec::<String>::new());
+    let counted = Messages {
+        client_count: 2,
+        client_bytes: 3,
+        server_count: 1,
+        server_bytes: 3,
+    };
+    assert_eq!(rows[0].messages, Some(counted));
+    assert_eq!(rows[0].upgrade.as_deref(), Some("websocket"));
+    assert!(rows[0].complete);
+}
+
+#[test]
+fn frames_of_websocket_that_cannot_be_are_odd() {
+    let (rows, odd) = decode(&talk(&[
+        (Sent, frame(HEADERS, END_HEADERS, 1, &websocket())),
+        (Received, frame(HEADERS, END_HEADERS, 1, &status("200"))),
+        (Sent, frame(DATA, 0, 1, b"\x81\x01a")),
+        (Received, frame(DATA, 0, 1, b"\x82\x7f\xff\0\0\0\0\0\0\0")),
+        (Received, frame(DATA, 0, 1, b"more")),
+    ]));
+    assert_eq!(rows[0].warnings, [Oddity::BadWebSocketFrame]);
+    assert_eq!(odd.len(), 1);
+    let error = rows[0].error.as_deref().unwrap();
+    assert!(error.starts_with("received byte "), "{error}");
+    assert!(
+        error.ends_with(": a frame of WebSocket has no length"),
+        "{error}"
+    );
+    assert_eq!(rows[0].response.as_ref().unwrap().body.size, 14);
+}
+
+#[test]
+fn a_websocket_that_is_refused_has_no_messages() {
+    let (rows, odd) = decode(&talk(&[
+        (Sent, frame(HEADERS, END_HEADERS, 1, &websocket())),
+        (Received, frame(HEADERS, END_HEADERS, 1, &status("403"))),
+        (Received, frame(DATA, END_STREAM, 1, b"no")),
+    ]));
+    assert_eq!(odd, Vec::<String>::new());
+    assert_eq!((rows[0].messages, rows[0].upgrade.as_deref()), (None, None));
+}
+
+#[test]
+fn events_are_counted_unless_they_are_in_a_coding() {
+    let answer = |more: &[(&'static str, &'static str)]| {
+        let fields = [
+            (":status", "200"),
+            ("content-type", "text/event-stream; charset=utf-8"),
+        ];
+        block(&[&fields, more].concat())
+    };
+    let (rows, odd) = decode(&talk(&[
+        (Sent, frame(HEADERS, BOTH, 1, &get("/events"))),
+        (Received, frame(HEADERS, END_HEADERS, 1, &answer(&[]))),
+        (
+            Received,
+            frame(DATA, PADDED, 1, b"\x02data: one\n\ndata: t\0\0"),
+        ),
+        (Received, frame(DATA, 0, 1, b"wo\n\n")),
+        (Received, frame(DATA, END_STREAM, 1, b"data: cut")),
+        (Sent, frame(HEADERS, BOTH, 3, &get("/events"))),
+        (
+            Received,
+            frame(
+                HEADERS,
+                END_HEADERS,
+                3,
+                &answer(&[("content-encoding", "gzip")]),
+            ),
+        ),
+        (Received, frame(DATA, END_STREAM, 3, b"data: x\n\n")),
+    ]));
+    assert_eq!(odd, Vec::<String>::new());
+    let counted = Messages {
+        server_count: 2,
+        server_bytes: 6,
+        ..Messages::default()
+    };
+    assert_eq!(rows[0].messages, Some(counted));
+    assert_eq!(rows[1].messages, None);
+}
+
 #[test]
 fn what_a_server_pushes_is_an_exchange() {
     let mut promise = 2_u32.to_be_bytes().to_vec();

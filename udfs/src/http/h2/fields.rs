@@ -16,7 +16,9 @@ pub(super) struct Fields {
     pub(super) status: Option<u16>,
     pub(super) headers: Headers,
     pub(super) length: Option<u64>,
-    pub(super) grpc: bool,
+    pub(super) content: Content,
+    /// Whether it is in a coding, so that nothing within is read.
+    pub(super) coded: bool,
     pub(super) odd: Vec<Oddity>,
     /// How many were not kept for want of room.
     pub(super) left_out: u32,
@@ -24,6 +26,29 @@ pub(super) struct Fields {
     pub(super) size: usize,
     /// How many they may be.
     room: usize,
+}
+
+/// What the content is, as far as it is looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Content {
+    #[default]
+    Other,
+    Grpc,
+    Events,
+}
+
+impl Content {
+    /// That of a value of Content-Type.
+    fn of(value: &[u8]) -> Content {
+        const GRPC: &[u8] = b"application/grpc";
+        let kind = value.split(|b| *b == b';').next().unwrap_or_default();
+        let kind = kind.trim_ascii();
+        match kind.strip_prefix(GRPC) {
+            Some([] | [b'+', ..]) => Content::Grpc,
+            _ if kind.eq_ignore_ascii_case(b"text/event-stream") => Content::Events,
+            _ => Content::Other,
+        }
+    }
 }
 
 impl Fields {
@@ -71,7 +96,8 @@ impl Fields {
                     self.add(Oddity::H2LengthDisagrees);
                 }
             }
-            b"content-type" => self.grpc = value.starts_with(b"application/grpc"),
+            b"content-type" => self.content = Content::of(value),
+            b"content-encoding" => self.coded |= !value.eq_ignore_ascii_case(b"identity"),
             _ if name.iter().any(u8::is_ascii_uppercase) => self.add(Oddity::H2UpperCaseName),
             _ => {}
         }

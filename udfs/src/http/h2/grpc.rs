@@ -13,14 +13,12 @@ pub(super) struct Grpc {
     had: usize,
     /// How many bytes of the message are to come.
     left: u32,
-    /// How many messages came whole.
-    pub(super) count: u64,
-    /// How many bytes these were.
-    pub(super) bytes: u64,
 }
 
 impl Grpc {
-    pub(super) fn take(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes; returns how many messages they ended, and of how many bytes.
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> (u64, u64) {
+        let mut ended = (0, 0);
         while !bytes.is_empty() {
             if self.had < PREFIX {
                 for (to, from) in self.prefix.iter_mut().skip(self.had).zip(bytes) {
@@ -38,11 +36,12 @@ impl Grpc {
             }
             if self.had == PREFIX && self.left == 0 {
                 let [_, length @ ..] = self.prefix;
-                self.count += 1;
-                self.bytes += u64::from(u32::from_be_bytes(length));
+                ended.0 += 1;
+                ended.1 += u64::from(u32::from_be_bytes(length));
                 self.had = 0;
             }
         }
+        ended
     }
 
     /// Whether a message has begun and not ended.

@@ -10,6 +10,7 @@ mod grpc;
 mod side;
 mod stream;
 mod upgrade;
+mod within;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -248,9 +249,10 @@ impl H2 {
             return;
         };
         stream.touch(place.at);
-        if !data.is_empty() && (stream.ended(part) || !stream.body(part, data, out.room)) {
-            let why = "DATA before HEADERS or after the end of the stream";
-            self.odd(place, Oddity::H2WrongStream, Some(payload.stream), why, out);
+        if !data.is_empty()
+            && let Err((odd, why)) = stream.body(part, data, place, out.room)
+        {
+            self.odd(place, odd, Some(payload.stream), why, out);
         }
         if payload.bad_padding() {
             let why = "more padding than there is frame";

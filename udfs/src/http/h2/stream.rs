@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fields::Fields;
+use super::Place;
+use super::fields::{Content, Fields};
 use super::grpc::Grpc;
+use super::within::{Within, Wrong};
+use crate::http::events::Events;
+use crate::http::websocket::Frames;
 use crate::http::{
     Body, Exchange, Framing, Headers, Informational, Messages, Oddity, Request, Response, Version,
 };
@@ -20,6 +24,7 @@ pub(super) struct Stream {
     ways: [Way; 2],
     informational: Vec<Informational>,
     protocol: Option<String>,
+    messages: Option<Messages>,
     warnings: Vec<Oddity>,
     error: Option<String>,
     end: At,
@@ -38,7 +43,7 @@ pub(super) enum Part {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Way {
     length: Option<u64>,
-    grpc: Option<Grpc>,
+    within: Option<Within>,
     ended: bool,
 }
 
@@ -55,6 +60,7 @@ impl Stream {
             ways: [Way::default(), Way::default()],
             informational: Vec::new(),
             protocol: None,
+            messages: None,
             warnings: Vec::new(),
             error: None,
             end: at,
@@ -77,6 +83,7 @@ impl Stream {
             ways: [asked, Way::default()],
             informational: exchange.informational,
             protocol: exchange.upgrade,
+            messages: None,
             warnings: exchange.warnings,
             error: exchange.error,
             end: exchange.end,
@@ -158,8 +165,30 @@ impl Stream {
         }
         let way = self.way(part);
         way.length = fields.length;
-        way.grpc = fields.grpc.then(Grpc::default);
+        self.look_within(part, &fields);
         fields.odd
+    }
+
+    /// Finds out what messages there are within.
+    fn look_within(&mut self, part: Part, fields: &Fields) {
+        let accepted = matches!(fields.status, Some(200..=299));
+        if accepted && self.protocol.as_deref() == Some("websocket") {
+            // A client says nothing before it is accepted.
+            for way in &mut self.ways {
+                way.within = Some(Within::Frames(Frames::default()));
+            }
+        } else {
+            self.way(part).within = match (fields.content, part) {
+                (Content::Grpc, _) => Some(Within::Grpc(Grpc::default())),
+                (Content::Events, Part::Response) if !fields.coded => {
+                    Some(Within::Events(Events::default()))
+                }
+                _ => None,
+            };
+        }
+        if self.ways.iter().any(|way| way.within.is_some()) {
+            self.messages.get_or_insert_default();
+        }
     }
 
     /// Takes a header block that could not be read, or only its first fields.
@@ -256,14 +285,24 @@ impl Stream {
         });
     }
 
-    /// Takes bytes of the body. False where there is no message that they could be of.
-    pub(super) fn body(&mut self, part: Part, bytes: &[u8], room: &mut Room) -> bool {
+    /// Takes bytes of the body, or says what is odd.
+    pub(super) fn body(
+        &mut self,
+        part: Part,
+        bytes: &[u8],
+        place: Place,
+        room: &mut Room,
+    ) -> Result<(), (Oddity, &'static str)> {
+        const WRONG: &str = "DATA before HEADERS or after the end of the stream";
+        if self.ended(part) {
+            return Err((Oddity::H2WrongStream, WRONG));
+        }
         let body = match part {
             Part::Request => self.request.as_mut().map(|r| &mut r.body),
             Part::Response => self.response.as_mut().map(|r| &mut r.body),
         };
         let Some(body) = body else {
-            return false;
+            return Err((Oddity::H2WrongStream, WRONG));
         };
         // Once something was not kept, what follows is not either.
         if body.kept.len() as u64 == body.size {
@@ -272,10 +311,21 @@ impl Stream {
             body.kept.extend(bytes.iter().take(taken));
         }
         body.size = body.size.saturating_add(bytes.len() as u64);
-        if let Some(grpc) = &mut self.way(part).grpc {
-            grpc.take(bytes);
-        }
-        true
+        let [request, response] = &mut self.ways;
+        let way = match part {
+            Part::Request => request,
+            Part::Response => response,
+        };
+        let (Some(within), Some(messages)) = (&mut way.within, &mut self.messages) else {
+            return Ok(());
+        };
+        within.take(part, bytes, messages).map_err(|wrong| {
+            if wrong == Wrong::Broken {
+                let error = || format!("{}: a frame of WebSocket has no length", place.text());
+                self.error.get_or_insert_with(error);
+            }
+            (Oddity::BadWebSocketFrame, "")
+        })
     }
 
     /// The stream ends this way.
@@ -283,7 +333,7 @@ impl Stream {
         let mut odd = Vec::new();
         let way = self.way(part);
         way.ended = true;
-        if way.grpc.as_ref().is_some_and(Grpc::open) {
+        if way.within.as_ref().is_some_and(Within::cut) {
             odd.push(Oddity::GrpcMessageCut);
         }
         let length = way.length;
@@ -316,20 +366,6 @@ impl Stream {
     /// The exchange as far as it went.
     pub(super) fn exchange(self, stream: u32, client: Direction) -> Exchange {
         let complete = self.done() && self.request.is_some() && self.response.is_some();
-        let [request, response] = self.ways;
-        let messages = match (request.grpc, response.grpc) {
-            (None, None) => None,
-            (from_client, from_server) => {
-                let [from_client, from_server] =
-                    [from_client, from_server].map(Option::unwrap_or_default);
-                Some(Messages {
-                    client_count: from_client.count,
-                    client_bytes: from_client.bytes,
-                    server_count: from_server.count,
-                    server_bytes: from_server.bytes,
-                })
-            }
-        };
         let accepted = self.version != Version::H2
             || self
                 .response
@@ -344,7 +380,7 @@ impl Stream {
             response: self.response,
             informational: self.informational,
             upgrade: self.protocol.filter(|_| accepted),
-            messages,
+            messages: self.messages,
             complete,
             warnings: self.warnings,
             error: self.error,

@@ -4,12 +4,12 @@ use memchr::{memchr, memrchr};
 use timecraft_segment::text::lossless;
 
 use super::body::{self, Bodiless, Reader};
-use super::events::Events;
 use super::head::{self, Fields};
 use super::line;
 use super::pipeline::{Open, Part};
 use super::{Http1, Mode, Role};
 use crate::connections::Direction;
+use crate::http::events::Events;
 use crate::http::{Body, Exchange, Framing, Headers, Messages, Oddity, Request, Response, Version};
 use crate::protocol::{At, Found, Room};
 

@@ -6,22 +6,20 @@
 
 mod body;
 mod ending;
-mod events;
 mod head;
 mod line;
 mod messages;
 mod pipeline;
 mod start;
 mod switched;
-mod websocket;
 
 use serde::{Deserialize, Serialize};
 
 use self::body::{Reader, Rest, Step};
 use self::head::Odds;
 use self::pipeline::{Open, Part, Pipeline};
-use self::websocket::Frames;
 use super::Exchange;
+use super::websocket::Frames;
 use crate::protocol::{At, Direction, Found, Room};
 
 /// The longest head, or fields after a body, in bytes.

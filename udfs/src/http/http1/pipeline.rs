@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::events::Events;
 use super::head::Odds;
 use super::{MAX_INFORMATIONAL, MAX_WAITING};
+use crate::http::events::Events;
 use crate::http::{Exchange, Informational, Oddity, Request, Version};
 use crate::protocol::{At, Direction, Found, Odd, Room};
 

@@ -1,9 +1,9 @@
 //! Connections that go on with something else: tunnels, and Upgrade (RFC 9110, section 7.8).
 
 use super::pipeline::Part;
-use super::websocket::{Frames, Masked};
 use super::{Http1, MAX_HEAD, Mode, Role};
 use crate::connections::Direction;
+use crate::http::websocket::{Frames, Masked};
 use crate::http::{Exchange, Informational, Messages, Oddity};
 use crate::protocol::{At, Found, Room};
 

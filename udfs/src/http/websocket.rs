@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One direction, between two pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Frames {
+pub(in crate::http) struct Frames {
     /// The beginning of a frame's header.
     header: Vec<u8>,
     /// How many bytes of the frame's payload are to come.
@@ -17,25 +17,25 @@ pub(super) struct Frames {
 
 /// What frames said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(in crate::http) struct Said {
     /// How many messages ended.
-    pub(super) messages: u64,
+    pub(in crate::http) messages: u64,
     /// How many bytes of messages there were.
-    pub(super) bytes: u64,
+    pub(in crate::http) bytes: u64,
     /// Whether a frame was not as it must be.
-    pub(super) odd: bool,
+    pub(in crate::http) odd: bool,
     /// How many of the bytes were taken: all, but for a length that cannot be.
-    pub(super) broken: Option<usize>,
+    pub(in crate::http) broken: Option<usize>,
 }
 
 impl Frames {
     /// Whether nothing more is said this way: what follows a Close frame is discarded, section 5.5.1.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::http) fn is_over(&self) -> bool {
         self.closed && self.left == 0
     }
 
     /// Takes the next bytes. Frames of the client are masked, and those of the server are not.
-    pub(super) fn take(&mut self, bytes: &[u8], masked: Masked) -> Said {
+    pub(in crate::http) fn take(&mut self, bytes: &[u8], masked: Masked) -> Said {
         let mut said = Said::default();
         let mut rest = bytes;
         while let Some((first, after)) = rest.split_first() {
@@ -93,7 +93,7 @@ impl Frames {
 
 /// Whether frames must be masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Masked {
+pub(in crate::http) enum Masked {
     Yes,
     No,
 }

@@ -8,7 +8,7 @@ const DATA: &[u8] = b"data";
 
 /// Between one part of a stream of events and the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Events {
+pub(in crate::http) struct Events {
     /// The beginning of the line, as much as tells its name and whether its value begins with a space.
     begun: Vec<u8>,
     /// How many bytes the line is so far.
@@ -23,7 +23,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Takes the next bytes; returns how many events they ended, and of how many bytes of data.
-    pub(super) fn take(&mut self, mut bytes: &[u8]) -> (u64, u64) {
+    pub(in crate::http) fn take(&mut self, mut bytes: &[u8]) -> (u64, u64) {
         let mut ended = (0, 0);
         while let [first, after @ ..] = bytes {
             if std::mem::take(&mut self.returned) && *first == b'\n' {
