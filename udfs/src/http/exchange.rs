@@ -185,7 +185,7 @@ pub struct Headers {
 }
 
 /// About how many bytes a field is.
-const TYPICAL_FIELD: usize = 24;
+const TYPICAL_FIELD: usize = 20;
 
 /// Where in the text a field is.
 #[derive(Clone, Copy)]

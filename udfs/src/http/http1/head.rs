@@ -5,7 +5,6 @@
 //! [`Headers`] after it has checked each byte. A line takes two searches of `memchr` and one look at its
 //! name.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
@@ -78,13 +77,14 @@ pub(super) fn fields(bytes: &[u8]) -> Fields {
         fields: Fields::default(),
         bytes,
         rest: bytes,
-        nul: memchr(0, bytes).is_some(),
-        text: false,
+        plain: false,
     };
     // Checked and copied as a whole, for each field alone takes several times as long.
-    if let Cow::Borrowed(text) = lossless(bytes) {
+    if memchr2(b'\\', 0, bytes).is_none()
+        && let Ok(text) = str::from_utf8(bytes)
+    {
         reader.fields.headers = Headers::of(text.to_owned());
-        reader.text = true;
+        reader.plain = true;
     }
     reader.read();
     reader.fields
@@ -95,10 +95,9 @@ struct Reader<'a> {
     fields: Fields,
     bytes: &'a [u8],
     rest: &'a [u8],
-    /// Whether there is a NUL in the bytes.
-    nul: bool,
-    /// Whether the bytes are the text of [`Headers`], byte for byte.
-    text: bool,
+    /// Whether the bytes are text without a NUL and without anything to escape, so that they are that
+    /// of the headers, byte for byte.
+    plain: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -127,7 +126,7 @@ impl<'a> Reader<'a> {
                 self.fields.odd.add(Oddity::ObsFold);
                 self.fields.field(&folded, None);
             } else {
-                self.fields.field(line, self.text.then_some(start));
+                self.fields.field(line, self.plain.then_some(start));
             }
         }
     }
@@ -136,7 +135,7 @@ impl<'a> Reader<'a> {
     fn line(&mut self) -> &'a [u8] {
         let rest = self.rest;
         // As nearly every line is.
-        if !self.nul
+        if self.plain
             && let Some(end) = memchr2(b'\r', b'\n', rest)
             && let Some((line, [b'\r', b'\n', after @ ..])) = rest.split_at_checked(end)
         {
