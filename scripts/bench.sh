@@ -21,6 +21,8 @@ echo "## The log alone"
 cargo bench --locked -q -p timecraft-segment --bench log
 echo "## HTTP/1"
 cargo bench --locked -q -p timecraft-udfs --bench http
+echo "## HTTP/2"
+cargo bench --locked -q -p timecraft-udfs --bench http2
 echo "## Decoding DNS, rows built, one core"
 cargo bench --locked -q -p timecraft-udfs --bench dns
 echo "## Whole runs, against wasmtime run, and SQL in place"
