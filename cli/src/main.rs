@@ -11,6 +11,7 @@ mod config;
 mod destination;
 mod error;
 mod escape;
+mod exchanges;
 mod nearest;
 mod network;
 #[cfg(feature = "sql")]

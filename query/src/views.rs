@@ -11,9 +11,10 @@ use datafusion::prelude::SessionContext;
 use futures::FutureExt;
 
 /// A view: its schema, its name, and its statement.
-const VIEWS: [(&str, &str, &str); 7] = [
+const VIEWS: [(&str, &str, &str); 10] = [
     ("zeek", "conn", include_str!("views/zeek_conn.sql")),
     ("zeek", "dns", include_str!("views/zeek_dns.sql")),
+    ("zeek", "http", include_str!("views/zeek_http.sql")),
     ("zeek", "ssl", include_str!("views/zeek_ssl.sql")),
     (
         "otel",
@@ -26,6 +27,11 @@ const VIEWS: [(&str, &str, &str); 7] = [
         include_str!("views/otel_dns_messages.sql"),
     ),
     (
+        "otel",
+        "http_exchanges",
+        include_str!("views/otel_http_exchanges.sql"),
+    ),
+    (
         "ecs",
         "connections",
         include_str!("views/ecs_connections.sql"),
@@ -34,6 +40,11 @@ const VIEWS: [(&str, &str, &str); 7] = [
         "ecs",
         "dns_messages",
         include_str!("views/ecs_dns_messages.sql"),
+    ),
+    (
+        "ecs",
+        "http_exchanges",
+        include_str!("views/ecs_http_exchanges.sql"),
     ),
 ];
 

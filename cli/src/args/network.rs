@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::exchanges::filter::Statuses;
 use crate::network::filter::{Block, NamePattern, Protocol};
 use crate::units::{self, Moment};
 
@@ -16,6 +17,9 @@ pub enum Trace {
     Network(Box<TraceNetwork>),
     /// Print what names a process asked DNS servers for, and what they answered
     Dns(Box<TraceDns>),
+    /// Print the HTTP requests of a process with their responses
+    #[command(visible_alias = "req")]
+    Request(Box<TraceRequest>),
 }
 
 /// Print what a process did with sockets, names and TLS.
@@ -71,6 +75,31 @@ pub struct TraceDns {
     pub protocol: Vec<Protocol>,
 }
 
+/// Print the HTTP requests of a process with their responses.
+///
+/// A line is a request with its response: when it began (UTC), client and server, method and target,
+/// status. It is written when it has ended, and at the end what is in flight. With --verbose the heads
+/// and bodies follow, what the client sent after `>`, what the server sent after `<`; bodies are decoded
+/// and at most 16 KiB of each are shown. HTTP is known by its bytes, at any port, HTTP/2 too; of TLS that
+/// the guest does itself nothing is seen.
+#[derive(Debug, Args)]
+pub struct TraceRequest {
+    #[command(flatten)]
+    pub options: TraceOptions,
+    /// Only requests to this host, or below *.HOST (may be repeated)
+    #[arg(long, value_name = "HOST")]
+    pub host: Vec<NamePattern>,
+    /// Only requests of this method (may be repeated)
+    #[arg(long, value_name = "METHOD")]
+    pub method: Vec<String>,
+    /// Only responses of this status: 404, 4xx or 400-499 (may be repeated)
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<Statuses>,
+    /// Only requests for this path or one below it (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<String>,
+}
+
 /// What all traces take.
 #[derive(Debug, Args)]
 pub struct TraceOptions {
@@ -110,6 +139,8 @@ pub enum TraceFormat {
 pub enum Export {
     /// Write what went over the network as packets, for Wireshark
     Pcapng(ExportPcapng),
+    /// Write the HTTP requests with their responses as an archive, for a browser's network panel
+    Har(ExportHar),
 }
 
 /// Write what went over the network as packets, for Wireshark.
@@ -121,6 +152,21 @@ pub enum Export {
 /// Unix sockets have no packets; what is left out is counted on standard error.
 #[derive(Debug, Args)]
 pub struct ExportPcapng {
+    /// The process: its id or the end of it, its name, or `latest`
+    #[arg(value_name = "PROCESS")]
+    pub process: String,
+    /// The file, which appears when all of it is written; `-` is standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Write the HTTP requests with their responses as an archive (HAR 1.2), for a browser's network panel.
+///
+/// Bodies are decoded, and at most 1 MiB of each is written, in base64 where it is no text. Requests in
+/// flight have the status 0. What a socket cannot tell, as the time that a connection waited in a queue,
+/// is -1, as the format has it.
+#[derive(Debug, Args)]
+pub struct ExportHar {
     /// The process: its id or the end of it, its name, or `latest`
     #[arg(value_name = "PROCESS")]
     pub process: String,

@@ -1,14 +1,20 @@
 //! `timecraft export`: what a process did, in the formats of other tools.
 
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::args::network::ExportPcapng;
+use timecraft_udfs::conversations::Conversations;
+use timecraft_udfs::http::Http;
+use timecraft_udfs::protocol::{Found, Room};
+
+use crate::args::network::{ExportHar, ExportPcapng};
 use crate::commands::{ExitStatus, open_registry, tell_damage};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::error::Error;
+use crate::exchanges::Row;
+use crate::exchanges::har::{self, Archive};
 use crate::network::walk::Walk;
 use crate::pcapng::{Capture, Counts};
 use crate::printer::Printer;
@@ -36,14 +42,7 @@ pub fn pcapng(
         true => Destination::Stdout,
         false => Destination::at(&args.file)?,
     };
-    let failed = |source| match to_stdout {
-        true => Error::Output(source),
-        false => Error::File {
-            doing: "write",
-            path: args.file.clone(),
-            source,
-        },
-    };
+    let failed = |source| failed(&args.file, source);
     let out = BufWriter::new(destination.writer().map_err(failed)?);
     let mut capture = Capture::begin(out, &start).map_err(failed)?;
     let damaged = |damage: &_| tell_damage(printer, damage);
@@ -59,12 +58,67 @@ pub fn pcapng(
     Ok(ExitStatus::Success)
 }
 
-/// What was written, and on lines of their own what was not.
-fn report(counts: Counts) -> String {
-    let several = |n, one: &str, more: &str| match n {
+/// Writes an HTTP archive.
+pub fn har(printer: &Printer, config: &Config, args: &ExportHar) -> Result<ExitStatus, Error> {
+    /// The most bytes that are kept of all bodies that are open at once.
+    const TOGETHER: usize = 256 << 20;
+    let registry = open_registry(printer, config);
+    let process = registry.find(&args.process)?;
+    let (mut walk, start) = Walk::begin(registry, process)?;
+    let destination = match args.file == Path::new("-") {
+        true => Destination::Stdout,
+        false => Destination::at(&args.file)?,
+    };
+    let failed = |source| failed(&args.file, source);
+    let out = BufWriter::new(destination.writer().map_err(failed)?);
+    let mut archive = Archive::begin(out, start.start_time).map_err(failed)?;
+    let mut conversations = Conversations::<Http>::new(Room::new(har::BODY, TOGETHER));
+    let damaged = |damage: &_| tell_damage(printer, damage);
+    walk.advance(false, damaged, |meant| {
+        let taken = meant.apply(&mut conversations, |connection, found| match found {
+            Found::Row(exchange) => archive.exchange(Row {
+                connection,
+                exchange: &exchange,
+            }),
+            // It stands in its exchange too.
+            Found::Odd(_) => Ok(()),
+        });
+        taken.map_err(failed)?;
+        Ok::<_, Error>(ControlFlow::Continue(()))
+    })?;
+    for (connection, exchange) in conversations.in_flight(walk.decoder()) {
+        let row = Row {
+            connection,
+            exchange: &exchange,
+        };
+        archive.exchange(row).map_err(failed)?;
+    }
+    let entries = archive.finish().map_err(failed)?;
+    destination.keep()?;
+    printer.note(&several(entries, "request", "requests"));
+    Ok(ExitStatus::Success)
+}
+
+fn failed(file: &Path, source: io::Error) -> Error {
+    match file == Path::new("-") {
+        true => Error::Output(source),
+        false => Error::File {
+            doing: "write",
+            path: file.to_owned(),
+            source,
+        },
+    }
+}
+
+fn several(n: u64, one: &str, more: &str) -> String {
+    match n {
         1 => format!("1 {one}"),
         n => format!("{n} {more}"),
-    };
+    }
+}
+
+/// What was written, and on lines of their own what was not.
+fn report(counts: Counts) -> String {
     let packets = several(counts.packets, "packet", "packets");
     let connections = several(counts.connections, "connection", "connections");
     let mut text = format!("{packets} of {connections}");

@@ -96,6 +96,7 @@ fn dispatch(printer: &Printer, cli: Cli) -> Result<ExitStatus, Error> {
         Command::Export(Export::Pcapng(args)) => {
             export::pcapng(printer, &config(&cli.global)?, &args)
         }
+        Command::Export(Export::Har(args)) => export::har(printer, &config(&cli.global)?, &args),
         Command::Config => config::config(printer, &config(&cli.global)?),
         Command::Version => version::version(printer),
     }

@@ -100,7 +100,7 @@ pub struct NamePattern {
 }
 
 impl NamePattern {
-    fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let name = normalized(name);
         match self.below {
             false => name == self.name,

@@ -11,6 +11,8 @@ use timecraft_segment::{
     SegmentInfo, SegmentNumber, Snapshot, function,
 };
 use timecraft_udfs::connections::{Connection, Connections, Event, Matters, matters};
+use timecraft_udfs::conversations::Conversations;
+use timecraft_udfs::protocol::{At, Decoder, Found};
 
 /// What is done with what a record meant, and whether to go on.
 pub type Step<E> = Result<ControlFlow<()>, E>;
@@ -25,6 +27,25 @@ pub struct Meant<'a> {
     pub connections: &'a [Connection],
     /// The decoder, after it.
     pub decoder: &'a Connections,
+}
+
+impl Meant<'_> {
+    /// Hands it to the decoders of a protocol, and gives what they found.
+    ///
+    /// # Errors
+    /// Those of `give`.
+    pub fn apply<D: Decoder, E>(
+        &self,
+        conversations: &mut Conversations<D>,
+        give: impl FnMut(&Connection, Found<D::Row>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let at = self.record.map_or_else(At::default, |record| At {
+            offset: record.offset.0,
+            time_ns: record.start.0,
+            end_ns: record.start.0.saturating_add(record.duration_ns),
+        });
+        conversations.apply(at, self.record, self.events, self.decoder, give)
+    }
 }
 
 /// How the log stands that was gone through.
@@ -78,6 +99,12 @@ impl Walk {
             with_sockets: which(Matters::WithSockets),
         };
         Ok((walk, start))
+    }
+
+    /// The decoder of connections, as it is where the way has come to.
+    #[must_use]
+    pub fn decoder(&self) -> &Connections {
+        &self.decoder
     }
 
     /// Goes on to where the log ends now. With `follow`, a call that the guest is still in waits for

@@ -44,5 +44,6 @@ mod support;
 mod terminal;
 mod trace;
 mod trace_dns;
+mod trace_request;
 #[cfg(feature = "real-guests")]
 mod tshark;

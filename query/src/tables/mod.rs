@@ -12,6 +12,7 @@ mod files;
 mod follow;
 mod gaps;
 mod host_calls;
+mod http_exchanges;
 mod late;
 mod lines;
 mod log_lines;
@@ -98,6 +99,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Arc<dyn Table>>)> {
         Arc::new(socket_data::SocketData),
         Arc::new(name_lookups::NameLookups),
         Arc::new(dns_messages::DnsMessages),
+        Arc::new(http_exchanges::HttpExchanges),
         Arc::new(tls_sessions::TlsSessions),
         Arc::new(warnings::Warnings),
         Arc::new(denials::Denials),

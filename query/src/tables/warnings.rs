@@ -5,6 +5,7 @@ use arrow::array::ArrayRef;
 use timecraft_segment::snapshot::Snapshot;
 use timecraft_udfs::connections::{Connection, Event};
 use timecraft_udfs::dns::Dns;
+use timecraft_udfs::http::Http;
 use timecraft_udfs::protocol::Odd;
 
 use super::call_columns::longs;
@@ -50,7 +51,8 @@ impl Table for Warnings {
                  dns_data_malformed, dns_counts_wrong, dns_trailing_bytes, dns_several_questions, \
                  dns_no_question, dns_several_opts, dns_reserved_bit, dns_text_cut, \
                  dns_unexpected_response, dns_question_mismatch, dns_id_mismatch, \
-                 dns_repeated_response, dns_repeated_query, dns_stream_cut, dns_not_followed.",
+                 dns_repeated_response, dns_repeated_query, dns_stream_cut, dns_not_followed; of \
+                 http_exchanges those that begin with http_ and http2_.",
             ),
             Column::text("detail", "More about it.").nullable(),
         ]
@@ -70,6 +72,7 @@ impl Table for Warnings {
             name: sockets::call,
         };
         let mut dns = Oddities::<Dns>::new();
+        let mut http = Oddities::<Http>::new();
         let mut rows = Waiting::new(process, columns);
         let give = |meant: Meant<'_>, out: &mut Output<'_>| {
             for event in meant.events.iter() {
@@ -86,10 +89,12 @@ impl Table for Warnings {
                     rows.push(row, bytes, out)?;
                 }
             }
-            dns.apply(&meant, |connection, odd| {
+            let mut give = |connection: &Connection, odd: Odd| {
                 let bytes = odd.detail.len();
                 rows.push(of(connection, odd), bytes, out)
-            })
+            };
+            dns.apply(&meant, &mut give)?;
+            http.apply(&meant, give)
         };
         sockets::follow(process, scan, out, wants, give, |_, _| Ok(()))?;
         rows.flush(out)

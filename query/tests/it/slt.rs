@@ -123,6 +123,7 @@ async fn sockets() {
         "socket_data.slt",
         "name_lookups.slt",
         "dns_messages.slt",
+        "http_exchanges.slt",
         "tls_sessions.slt",
         "warnings.slt",
         "zeek.slt",

@@ -1,6 +1,7 @@
 //! What follows from the fields of an exchange, under the names by which it is asked for.
 
 use super::{Exchange, Request};
+use crate::protocol::At;
 
 impl Request {
     /// The scheme, as the request says or else as the connection does: `offloaded` where the host does
@@ -129,6 +130,15 @@ impl Exchange {
             .trim()
             .parse()
             .ok()
+    }
+
+    /// Where it begins: with the request, or else with what there is of the responses.
+    #[must_use]
+    pub fn begin(&self) -> At {
+        let request = self.request.as_ref().map(|request| request.at);
+        let informational = self.informational.first().map(|response| response.at);
+        let response = self.response.as_ref().map(|response| response.at);
+        request.or(informational).or(response).unwrap_or(self.end)
     }
 
     /// About how many bytes the exchange takes, and its bodies when they are decoded.

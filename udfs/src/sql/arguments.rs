@@ -13,6 +13,8 @@ use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 
+use super::columns::list_of;
+
 /// What an argument is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -62,14 +64,15 @@ impl Kind {
 
 /// The type of lists of fields: text inside lists is `Utf8`, as in all tables.
 pub(super) fn fields_type() -> DataType {
-    let field = ArrowFields::from(vec![
+    list_of(DataType::Struct(field_fields()))
+}
+
+/// What a field is.
+pub(super) fn field_fields() -> ArrowFields {
+    ArrowFields::from(vec![
         Field::new(NAME, DataType::Utf8, false),
         Field::new(VALUE, DataType::Utf8, false),
-    ]);
-    DataType::List(Arc::new(Field::new_list_field(
-        DataType::Struct(field),
-        true,
-    )))
+    ])
 }
 
 fn is_field(item: &DataType) -> bool {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ListArray, StringBuilder, StructArray};
+use arrow::array::{ArrayRef, BinaryBuilder, ListArray, StringBuilder, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::resources_datafusion_err;
@@ -13,14 +13,25 @@ use datafusion::error::Result;
 
 /// Appends a text.
 pub(super) fn append(to: &mut StringBuilder, text: &str) -> Result<()> {
-    let together = to.values_slice().len().checked_add(text.len());
+    room(to.values_slice().len(), text.len())?;
+    to.append_value(text);
+    Ok(())
+}
+
+/// Appends bytes.
+pub(super) fn append_bytes(to: &mut BinaryBuilder, bytes: &[u8]) -> Result<()> {
+    room(to.values_slice().len(), bytes.len())?;
+    to.append_value(bytes);
+    Ok(())
+}
+
+fn room(before: usize, more: usize) -> Result<()> {
+    let together = before.checked_add(more);
     if together.is_none_or(|bytes| i32::try_from(bytes).is_err()) {
         return Err(resources_datafusion_err!(
-            "the values of one batch have more than 2 GiB of text; set datafusion.execution.batch_size \
-             to less"
+            "the values of one batch have more than 2 GiB; set datafusion.execution.batch_size to less"
         ));
     }
-    to.append_value(text);
     Ok(())
 }
 

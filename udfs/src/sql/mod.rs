@@ -14,6 +14,7 @@ mod columns;
 mod dns;
 mod fields;
 mod function;
+mod http;
 mod json;
 mod network;
 mod path;
@@ -35,9 +36,12 @@ pub const SECTION: DocSection = DocSection {
     description: None,
 };
 
-const FUNCTIONS: [&Function; 9] = [
+const FUNCTIONS: [&Function; 12] = [
     &fields::HEADER,
     &fields::HEADERS_ALL,
+    &http::HTTP_REQUEST,
+    &http::HTTP_RESPONSE,
+    &http::DECODE_BODY,
     &bytes::BODY_TEXT,
     &bytes::HEXDUMP,
     &path::PATH_TEMPLATE,

@@ -5,6 +5,7 @@
 
 mod dns;
 mod network;
+mod request;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -30,6 +31,7 @@ pub fn run(printer: &Printer, config: &Config, trace: Trace) -> Result<ExitStatu
     match trace {
         Trace::Network(args) => network::run(printer, config, &args),
         Trace::Dns(args) => dns::run(printer, config, &args),
+        Trace::Request(args) => request::run(printer, config, &args),
     }
 }
 

@@ -1,0 +1,47 @@
+-- HTTP requests with their responses, with the fields of the Elastic Common Schema.
+select
+    coalesce(request_time, response_time) as "@timestamp",
+    request_time as "event.start",
+    end_time as "event.end",
+    duration_ns as "event.duration",
+    'event' as "event.kind",
+    ['network', 'web'] as "event.category",
+    ['connection', 'protocol'] as "event.type",
+    case
+        when status_code >= 400 then 'failure'
+        when status_code is not null then 'success'
+        else 'unknown'
+    end as "event.outcome",
+    method as "http.request.method",
+    request_body_size as "http.request.body.bytes",
+    body_text(request_body) as "http.request.body.content",
+    header(request_headers, 'referer') as "http.request.referrer",
+    status_code as "http.response.status_code",
+    response_body_size as "http.response.body.bytes",
+    body_text(response_body) as "http.response.body.content",
+    version as "http.version",
+    case method when 'CONNECT' then authority else path || coalesce('?' || query, '') end as "url.original",
+    url as "url.full",
+    scheme as "url.scheme",
+    url_parts(url)['host'] as "url.domain",
+    url_parts(url)['port'] as "url.port",
+    path as "url.path",
+    query as "url.query",
+    user_agent as "user_agent.original",
+    'http' as "network.protocol",
+    case role when 'client' then 'egress' else 'ingress' end as "network.direction",
+    client_address as "source.address",
+    case when client_address not like 'unix:%' then client_address end as "source.ip",
+    client_port as "source.port",
+    server_address as "destination.address",
+    case when server_address not like 'unix:%' then server_address end as "destination.ip",
+    server_port as "destination.port",
+    trace_id as "trace.id",
+    span_id as "span.id",
+    error as "error.message",
+    process_id as "process.entity_id",
+    connection,
+    exchange,
+    record_offset,
+    end_record_offset
+from public.http_exchanges
