@@ -149,6 +149,6 @@ fn opening(connection: &Connection) -> Opening<'_> {
         transport: connection.transport,
         local: connection.local.as_ref(),
         peer: connection.peer.as_ref(),
-        midstream: connection.state() == State::Oth,
+        midstream: connection.is_midstream(),
     }
 }

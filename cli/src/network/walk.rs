@@ -184,10 +184,9 @@ impl Walk {
         give: &mut impl FnMut(Meant<'_>) -> Step<E>,
     ) -> Step<E> {
         let first = chunk.summary().first_offset;
-        let lost = match first > self.next {
-            true => self.lose(give)?,
-            false => ControlFlow::Continue(()),
-        };
+        if first > self.next && self.lose(give)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         let segment = chunk.segment();
         if segment.is_some() && segment != self.segment {
             self.segment = segment;
@@ -196,10 +195,17 @@ impl Walk {
             if begins.is_some_and(|s| s.first_offset == first)
                 && let Some(table) = chunk.descriptors_of_segment()
             {
-                self.decoder.found(table);
+                let mut events = Vec::new();
+                let Ok(()) = self.decoder.found(table, |event| {
+                    events.push(event);
+                    Ok::<(), std::convert::Infallible>(())
+                });
+                if !events.is_empty() {
+                    return self.missing(&events, give);
+                }
             }
         }
-        Ok(lost)
+        Ok(ControlFlow::Continue(()))
     }
 
     fn lose<E>(&mut self, give: &mut impl FnMut(Meant<'_>) -> Step<E>) -> Step<E> {
@@ -208,9 +214,14 @@ impl Walk {
             events.push(event);
             Ok::<(), std::convert::Infallible>(())
         });
+        self.missing(&events, give)
+    }
+
+    /// Tells what follows from records that are missing.
+    fn missing<E>(&self, events: &[Event], give: &mut impl FnMut(Meant<'_>) -> Step<E>) -> Step<E> {
         give(Meant {
             record: None,
-            events: &events,
+            events,
             connections: &[],
             decoder: &self.decoder,
         })

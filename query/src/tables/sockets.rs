@@ -257,7 +257,9 @@ impl<'a> Way<'a> {
             && begins_segment(self.process, chunk)
             && let Some(table) = chunk.descriptors_of_segment()
         {
-            self.decoder.found(table);
+            let collected = self.decoder.found(table, collect(&mut self.events));
+            collected.unwrap_or_else(|never: Infallible| match never {});
+            self.hand_out(From::loss_before(chunk), None, out, give)?;
         }
         Ok(())
     }

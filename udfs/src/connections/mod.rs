@@ -71,7 +71,7 @@ use crate::state::{self, StateError};
 
 /// The version of this decoder. It changes where the same records give other events, or the state
 /// means something else.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The most sockets that are followed: as many as the runtime lets a guest have open.
 pub const MAX_SOCKETS: usize = 65_536;
@@ -179,7 +179,14 @@ impl Connections {
         give: impl FnMut(Event) -> Result<(), E>,
     ) -> Result<(), E> {
         match (facts::step(record.function), record.function) {
-            (Some(step), _) => self.follow(record, step),
+            (Some(step), _) => {
+                self.follow(record, step);
+                // What the call ended is known before what it made.
+                let is_call = |event: &Event| matches!(event, Event::Call(_));
+                if let Some(at) = self.out.iter().position(is_call) {
+                    self.out[..=at].rotate_right(1);
+                }
+            }
             (None, FunctionId::GAP) => self.forget(),
             (None, FunctionId::END) => self.end(record),
             _ => {}
@@ -197,10 +204,18 @@ impl Connections {
         self.hand_out(give)
     }
 
-    /// Says what is open at the beginning of a segment. Changes something only after [`Self::lose`].
-    pub fn found(&mut self, table: &[Descriptor]) {
+    /// Says what is open at the beginning of a segment. Changes something only after [`Self::lose`]:
+    /// connections of what was taken for a socket and is none are given as they are.
+    ///
+    /// # Errors
+    /// What `give` returned.
+    pub fn found<E>(
+        &mut self,
+        table: &[Descriptor],
+        give: impl FnMut(Event) -> Result<(), E>,
+    ) -> Result<(), E> {
         if !std::mem::take(&mut self.lost) {
-            return;
+            return Ok(());
         }
         for socket in table {
             if !socket.socket {
@@ -213,6 +228,7 @@ impl Connections {
                     .or_insert_with(Socket::unknown);
             }
         }
+        self.hand_out(give)
     }
 
     fn hand_out<E>(&mut self, give: impl FnMut(Event) -> Result<(), E>) -> Result<(), E> {
@@ -231,15 +247,8 @@ impl Connections {
             if let Some(initial) = self.initial.get(&fd).filter(|_| socket.initial) {
                 kept.insert(fd, initial.after_loss());
             }
-            for mut flow in socket.into_flows() {
-                flow.connection.lose();
-                flow.connection.note(Oddity::RecordsMissing);
-                self.out.push(Event::Warning(Warning {
-                    connection: flow.connection.id,
-                    oddity: Oddity::RecordsMissing,
-                    detail: String::new(),
-                }));
-                self.give_flow(flow, None);
+            for flow in socket.into_flows() {
+                self.give_lost(flow);
             }
         }
         self.sockets = kept;

@@ -327,11 +327,18 @@ impl Connections {
     pub(super) fn vanish(&mut self, fd: u32) {
         if let Some(socket) = self.sockets.remove(&fd) {
             self.peers -= socket.peers.len();
-            for mut flow in socket.into_flows() {
-                flow.connection.lose();
-                self.give_flow(flow, None);
+            for flow in socket.into_flows() {
+                self.give_lost(flow);
             }
         }
+    }
+
+    /// Gives a connection whose end is in records that are missing.
+    pub(super) fn give_lost(&mut self, mut flow: Flow) {
+        let connection = &mut flow.connection;
+        connection.lose();
+        warn(connection, Oddity::RecordsMissing, "", &mut self.out);
+        self.give_flow(flow, None);
     }
 
     /// A socket is closed.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use timecraft_segment::descriptors::Descriptor;
 use timecraft_segment::socket::{Certificate, Preopened, TlsNote, Transport};
 use timecraft_segment::testing::process_start;
 use timecraft_segment::wasmedge::{LEVEL_TIMECRAFT, OPTION_TLS_SERVER_NAME};
@@ -214,6 +215,7 @@ fn a_number_that_is_another_socket_is_another_connection() {
             "11 9 sent 0+1 3.3.3.3:3 c",
             "13 closed 9..13 5 tcp client 10.0.0.1:5000 > 3.3.3.3:3 SF 90..Some(130) 1/1 0/0 None",
             "18 16 sent 0+1 4.4.4.4:4 d",
+            "20 16 warning records_missing ",
             "20 closed 16..19 5 tcp client 10.0.0.1:5000 > 4.4.4.4:4 OTH 160..None 1/1 0/0 None",
         ]
     );
@@ -321,6 +323,40 @@ fn each_attempt_to_connect_is_a_connection() {
         [
             "3 closed 2..2 4 tcp client - > 1.1.1.1:1 REJ 20..Some(30) 0/0 0/0 Some(14)",
             "end closed 3..6 4 tcp client - > 2.2.2.2:2 S1 30..None 0/0 0/0 None",
+        ]
+    );
+}
+
+#[test]
+fn a_call_comes_before_what_it_ended() {
+    let calls = record(&[
+        open_socket(TCP, 4),
+        connect(4, "1.1.1.1:1").fails(ECONNREFUSED),
+        connect(4, "2.2.2.2:2"),
+        open_socket(UDP, 4),
+    ]);
+    let mut connections = Connections::at_start(&process_start());
+    let mut order = Vec::new();
+    for record in calls.iter() {
+        let Ok(()) = connections.apply(&record, |event| {
+            order.push(match event {
+                Event::Call(call) => format!("{} {}", record.offset, call.action.name()),
+                Event::Closed(closed) => format!("{} closed {}", record.offset, closed.id),
+                _ => format!("{} other", record.offset),
+            });
+            Ok::<(), Infallible>(())
+        });
+    }
+    assert_eq!(
+        order,
+        [
+            "1 open",
+            "2 connect",
+            "3 connect",
+            "3 closed 2",
+            "4 open",
+            "4 other",
+            "4 closed 3"
         ]
     );
 }
@@ -550,6 +586,38 @@ fn what_the_process_started_with_and_closed_does_not_come_back() {
         of(&start, &calls),
         ["1 closed 1..1 7 tcp client 10.0.0.1:7 > 1.1.1.1:7 SF 0..Some(10) 0/0 0/0 None"]
     );
+}
+
+/// What was taken for the socket that it was before the gap is given, once the next segment says what
+/// it is.
+#[test]
+fn what_a_segment_says_is_a_file_is_no_connection_any_more() {
+    let start = ProcessStart {
+        sockets: vec![preopened(7, false, "10.0.0.1:7", "1.1.1.1:7")],
+        ..process_start()
+    };
+    let calls = record(&[gap(), write(7, b"a file's", 8), write(7, b"more", 4)]);
+    let records = records(&calls);
+    let mut connections = Connections::at_start(&start);
+    follow(&mut connections, &records[..2]);
+    let table = [Descriptor {
+        fd: 7,
+        path: "/data/f".to_owned(),
+        socket: false,
+    }];
+    let mut lines = Vec::new();
+    let Ok(()) = connections.found(&table, |event| {
+        lines.extend(line(&records[1], &event));
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!(
+        lines,
+        [
+            "2 2 warning records_missing ",
+            "2 closed 2..2 7 tcp client 10.0.0.1:7 > 1.1.1.1:7 OTH 20..None 8/1 0/0 None",
+        ]
+    );
+    assert_eq!(follow(&mut connections, &records[2..]), [""; 0]);
 }
 
 /// What the host refuses leaves a socket as it was.

@@ -372,6 +372,25 @@ proptest! {
         prop_assert_eq!(connections, whole);
     }
 
+    /// Who shows events beside the call that they come of needs not look ahead.
+    #[test]
+    fn a_call_comes_before_all_else_that_it_means(
+        (calls, _) in guest(),
+        more in prop::collection::vec(senseless(), 0..20),
+    ) {
+        let calls = record(&[calls, more].concat());
+        let mut connections = new();
+        for record in calls.iter() {
+            let mut is_call = Vec::new();
+            let Ok(()) = connections.apply(&record, |event| {
+                is_call.push(matches!(event, Event::Call(_)));
+                Ok::<(), Infallible>(())
+            });
+            let others = is_call.iter().skip(1);
+            prop_assert!(others.copied().all(|is_call| !is_call), "{record:?}");
+        }
+    }
+
     /// Leaving out what does not matter changes nothing, and without the content of what was sent and
     /// received connections are the same.
     #[test]
