@@ -7,8 +7,8 @@ use timecraft_segment::{Outcome, Record};
 use super::Connections;
 use super::connection::{Role, errno};
 use super::event::{Action, Direction, End, Event};
-use super::facts::Step;
-use super::sockets::{new_flow, returned};
+use super::follow::returned;
+use super::socket::Flow;
 
 impl Connections {
     pub(super) fn connect(&mut self, record: &Record<'_>, fd: u32) {
@@ -40,7 +40,7 @@ impl Connections {
         if fails && !nothing && stands.is_some_and(|flow| flow.connection.is_established()) {
             // What stands goes on as it was.
             if !goes_on {
-                let mut attempt = new_flow(socket, fd, record, Role::Client);
+                let mut attempt = Flow::new(socket, fd, record, Role::Client);
                 attempt.connection.peer = peer;
                 if denied {
                     attempt.connection.deny();
@@ -54,7 +54,7 @@ impl Connections {
             let before = socket.connected.take();
             let known = peer.as_ref().and_then(|peer| socket.peers.remove(peer));
             self.peers -= usize::from(known.is_some());
-            let mut flow = known.unwrap_or_else(|| new_flow(socket, fd, record, Role::Client));
+            let mut flow = known.unwrap_or_else(|| Flow::new(socket, fd, record, Role::Client));
             flow.connection.peer.clone_from(&peer);
             flow.connection.server_name = self.names.of(peer.as_ref());
             socket.connected = Some(Box::new(flow));
@@ -129,16 +129,16 @@ impl Connections {
     }
 
     /// The guest asks for an address, which may be all that is known of it.
-    pub(super) fn address(&mut self, record: &Record<'_>, fd: u32, step: Step) {
+    pub(super) fn address(&mut self, record: &Record<'_>, fd: u32, action: Action) {
         let address = socket::returned(record).filter(|_| returned(record) == Some(0));
         if let Some(address) = address
             && let Some(socket) = self.sockets.get_mut(&fd)
         {
-            if step == Step::LocalAddress {
+            if action == Action::LocalAddress {
                 socket.local = Some(address.clone());
             }
             if let Some(flow) = socket.flow(None) {
-                if step == Step::PeerAddress {
+                if action == Action::PeerAddress {
                     flow.connection.establish();
                     flow.connection.peer.get_or_insert(address);
                 } else {
@@ -146,10 +146,6 @@ impl Connections {
                 }
             }
         }
-        let action = match step {
-            Step::LocalAddress => Action::LocalAddress,
-            _ => Action::PeerAddress,
-        };
         self.call_on(record, action, fd);
     }
 }

@@ -6,6 +6,7 @@ use timecraft_segment::function::{self, Function, Kind, Scalar};
 use timecraft_segment::{FunctionId, Outcome, wasi};
 
 use super::connection::errno;
+use super::event::Action;
 
 /// What a function does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,29 @@ pub(super) enum Step {
     Resolve,
 }
 
+impl Step {
+    /// What it is on a socket; none where it is not told as a call on one.
+    pub(super) fn action(self) -> Option<Action> {
+        Some(match self {
+            Step::Open => Action::Open,
+            Step::Bind => Action::Bind,
+            Step::Connect => Action::Connect,
+            Step::Listen => Action::Listen,
+            Step::Accept => Action::Accept,
+            Step::Send | Step::Write => Action::Send,
+            Step::Receive | Step::Read => Action::Receive,
+            Step::Shutdown => Action::Shutdown,
+            Step::Close => Action::Close,
+            Step::Renumber => Action::Renumber,
+            Step::GetOption => Action::GetOption,
+            Step::SetOption => Action::SetOption,
+            Step::LocalAddress => Action::LocalAddress,
+            Step::PeerAddress => Action::PeerAddress,
+            Step::OpenOther | Step::Resolve => return None,
+        })
+    }
+}
+
 /// When the records of a function matter to this decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matters {
@@ -52,7 +76,7 @@ pub enum Payload {
     /// The bytes that were sent or received, from which [protocols](super::Connection::protocol),
     /// names, lookups and TLS are known. Connections and their states are the same without.
     Content,
-    /// Addresses, or how much was moved: without it rows are wrong.
+    /// Addresses, the record's note, or how much was moved: without it rows are wrong.
     Needed,
 }
 
@@ -119,7 +143,12 @@ pub fn matters(id: FunctionId) -> Matters {
 /// What of a record's payload is wanted, from what is known of it without: its function, how it
 /// ended, what it returned, and how many bytes it says that it moved.
 #[must_use]
-pub fn payload(id: FunctionId, outcome: Outcome, result: u64, moved: Option<u64>) -> Payload {
+pub fn payload_wanted(
+    id: FunctionId,
+    outcome: Outcome,
+    result: u64,
+    moved: Option<u64>,
+) -> Payload {
     let Some(step) = step(id) else {
         return match id {
             FunctionId::END => Payload::Needed,
@@ -145,8 +174,7 @@ pub fn payload(id: FunctionId, outcome: Outcome, result: u64, moved: Option<u64>
             });
             let sends = matches!(step, Step::Send | Step::Write);
             // How much a write took that was interrupted, and how much was asked for where nothing
-            // came, is known from the input alone.
-            // Why a send was refused is in its note.
+            // came, is known from the input alone; why a send was refused, from the note.
             let counts = outcome == Outcome::Interrupted && sends
                 || outcome == Outcome::Returned && !matches!(result, 0 | errno::EAGAIN) && sends
                 || result == 0 && moved == Some(0) && !sends;

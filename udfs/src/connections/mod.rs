@@ -36,7 +36,7 @@
 //! A record whose call is in flight says only that it began. Whoever carries state on feeds it once it
 //! has returned; whoever reads a process that runs feeds it last.
 //!
-//! Records may be read without their payloads where [`fn@payload_wanted`] says so; then protocols,
+//! Records may be read without their payloads where [`payload_wanted`] says so; then protocols,
 //! names and TLS are not known, and all else is the same.
 
 mod asks;
@@ -44,7 +44,9 @@ mod connecting;
 mod connection;
 mod event;
 mod facts;
+mod follow;
 mod names;
+mod socket;
 mod sockets;
 mod streams;
 mod transfers;
@@ -58,13 +60,13 @@ use timecraft_segment::{Ended, FunctionId, ProcessEnd, ProcessStart, Record};
 
 pub use connection::{Connection, Role, State};
 pub use event::{Action, Call, Data, Direction, End, Event, Lookup, Oddity, Source, Tls, Warning};
-pub use facts::{Matters, Payload, matters, payload as payload_wanted};
+pub use facts::{Matters, Payload, matters, payload_wanted};
 pub use streams::Protocol;
 
 pub use crate::files::payload;
 
 use self::names::Names;
-use self::sockets::Socket;
+use self::socket::Socket;
 use self::streams::Budget;
 use crate::protocol::Room;
 use crate::state::{self, StateError};

@@ -8,7 +8,9 @@ use timecraft_segment::{Outcome, Record, describe};
 
 use super::connection::Role;
 use super::event::{Action, Call, Data, Direction, End, Event, Oddity, Tls};
-use super::sockets::{call, new_flow, returned, warn};
+use super::follow::{call, returned};
+use super::socket::Flow;
+use super::sockets::warn;
 use super::streams::Place;
 use super::{Connections, payload};
 use crate::protocol::{At, Piece};
@@ -17,9 +19,9 @@ impl Connections {
     /// Bytes go, or do not.
     pub(super) fn transfer(&mut self, record: &Record<'_>, fd: u32, direction: Direction) {
         let size = moved(record, direction);
-        let (peeks, truncated) = match direction {
-            Direction::Received => receive_flags(record),
-            Direction::Sent => (false, false),
+        let Flags { peeks, truncated } = match direction {
+            Direction::Received => Flags::of_receive(record),
+            Direction::Sent => Flags::default(),
         };
         let action = match direction {
             Direction::Sent => Action::Send,
@@ -116,8 +118,8 @@ impl Connections {
         let Some(socket) = self.sockets.get_mut(&fd) else {
             return;
         };
-        let mut flow = new_flow(socket, fd, record, role);
-        if socket.midstream {
+        let mut flow = Flow::new(socket, fd, record, role);
+        if socket.is_midstream(peer.as_ref(), record.start.0) {
             flow.begin_midstream();
         }
         if role == Role::Client {
@@ -246,17 +248,30 @@ fn has_room(record: &Record<'_>) -> bool {
     count > 0 && (record.input.is_empty() || lengths.take(vectors).any(|v| v[4..8] != [0; 4]))
 }
 
-/// The flags of a receive, and what the host said of what was received.
-fn receive_flags(record: &Record<'_>) -> (bool, bool) {
-    let named = |name: &str| {
-        let params = record.row()?.params;
-        params.iter().position(|p| p.name == name)
-    };
-    let flags = named("ri_flags").or_else(|| named("flags"));
-    let flags = flags.and_then(|at| record.args.get(at).copied());
-    let truncated = record.row().and_then(|row| {
-        let is = |&p: &usize| matches!(row.params[p].name, "ro_flags" | "oflags");
-        record.out(row.outs.iter().position(is)?)
-    });
-    (flags.unwrap_or(0) & 1 != 0, truncated.unwrap_or(0) & 1 != 0)
+/// What the guest said of a receive, and the host of what was received.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    /// What is received stays to be received again.
+    peeks: bool,
+    /// There was more of the datagram than the guest had room for.
+    truncated: bool,
+}
+
+impl Flags {
+    fn of_receive(record: &Record<'_>) -> Flags {
+        let Some(row) = record.row() else {
+            return Flags::default();
+        };
+        let named = |name: &str| row.params.iter().position(|p| p.name == name);
+        let flags = named("ri_flags").or_else(|| named("flags"));
+        let flags = flags.and_then(|at| record.args.get(at).copied());
+        let is_output = |&p: &usize| matches!(row.params[p].name, "ro_flags" | "oflags");
+        let output = row.outs.iter().position(is_output);
+        let returned = output.and_then(|at| record.out(at));
+        let first_bit = |flags: Option<u64>| flags.unwrap_or(0) & 1 != 0;
+        Flags {
+            peeks: first_bit(flags),
+            truncated: first_bit(returned),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use timecraft_segment::descriptors::Descriptor;
 use timecraft_segment::socket::{Certificate, Preopened, TlsNote, Transport};
 use timecraft_segment::testing::process_start;
 use timecraft_segment::wasmedge::{LEVEL_TIMECRAFT, OPTION_TLS_SERVER_NAME};
-use timecraft_segment::{Ended, FunctionId, Outcome, ProcessEnd, ProcessStart, Record};
+use timecraft_segment::{ElapsedNs, Ended, FunctionId, Outcome, ProcessEnd, ProcessStart, Record};
 use timecraft_udfs::connections::{Connection, Connections, Event, Protocol, Tls, payload};
 
 use crate::calls::*;
@@ -571,6 +571,32 @@ fn missing_records_end_what_is_known_and_begin_what_is_not() {
             "end closed 9..9 7 tcp client 10.0.0.1:7 > 1.1.1.1:7 OTH 90..None 1/1 0/0 None",
             "end closed 10..10 8 - server - > 2.2.2.2:2 OTH 100..None 0/0 1/1 None",
         ]
+    );
+}
+
+/// Who is first heard of a minute after them had nothing to say in between, and begins anew.
+#[test]
+fn a_peer_that_comes_long_after_missing_records_is_a_new_one() {
+    let calls = record(&[
+        gap(),
+        send_to(4, b"a", "1.1.1.1:1"),
+        send_to(4, b"b", "2.2.2.2:2"),
+        send_to(4, b"c", "3.3.3.3:3"),
+        send_to(4, b"d", "1.1.1.1:1"),
+    ]);
+    let mut records = records(&calls);
+    for (record, second) in records.iter_mut().zip([0, 5, 64, 65, 66]) {
+        record.start = ElapsedNs(second * 1_000_000_000);
+    }
+    let mut connections = Connections::at_start(&process_start());
+    follow(&mut connections, &records);
+    let open = connections.open();
+    let known: Vec<_> = open
+        .map(|c| (c.id, c.is_midstream(), c.state().name()))
+        .collect();
+    assert_eq!(
+        known,
+        [(2, true, "OTH"), (3, true, "OTH"), (4, false, "S0")]
     );
 }
 
