@@ -239,7 +239,7 @@ fn request(row: Row<'_>) -> Request<'_> {
         };
     };
     let query = request.query().unwrap_or_default();
-    let query = url::form_urlencoded::parse(query.as_bytes());
+    let query = form_urlencoded::parse(query.as_bytes());
     let cookies = request
         .headers
         .all("cookie")
