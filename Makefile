@@ -58,7 +58,7 @@ FUZZ_INPUTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/timecraft/fuzz
 
 fuzz: ## fuzz the readers of logs and the decoders, a minute each (FUZZ_SECONDS); needs cargo-fuzz
 	cd fuzz && cargo run --locked --example seeds -- $(FUZZ_INPUTS)/seeds
-	cd fuzz && for target in segment tail records dns http1; do \
+	cd fuzz && for target in segment tail records dns http1 hpack http2; do \
 		mkdir -p $(FUZZ_INPUTS)/$$target && \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target $(FUZZ_INPUTS)/$$target $(FUZZ_INPUTS)/seeds/$$target \
 			-- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 || exit 1; \

@@ -19,6 +19,11 @@ const RESPONSES: [&[u8]; 3] = [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nhi\r\n0\r\nA: b\r\n\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x01a\x88\x00",
 ];
+/// A request and a response, with a field that is kept in the table.
+const BLOCKS: [&[u8]; 2] = [
+    b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff",
+    b"\x88\x40\x01a\x01b",
+];
 
 struct Seeds {
     corpus: PathBuf,
@@ -36,13 +41,34 @@ fn main() -> Done<()> {
         registry: Registry::at(folder.path()),
         count: 0,
     };
-    for target in ["segment", "tail", "records", "dns", "http1"] {
+    for target in [
+        "segment", "tail", "records", "dns", "http1", "hpack", "http2",
+    ] {
         fs::create_dir_all(seeds.corpus.join(target))?;
     }
     for response in RESPONSES {
         let sides = [(0, REQUEST), (1, response)];
         let pieces = sides.map(|(side, bytes)| [&[side, bytes.len() as u8], bytes].concat());
         seeds.put("http1", &pieces.concat())?;
+    }
+    for block in BLOCKS {
+        seeds.put("hpack", &[&[block.len() as u8], block, &[1, 0xbe]].concat())?;
+    }
+    let [request, response] = BLOCKS;
+    for how in 0..3 {
+        let mut frames = vec![how];
+        let talk: [(u8, u8, u8, u8, &[u8]); 5] = [
+            (0, 4, 0, 0, b""),
+            (1, 4, 0, 0, b""),
+            (0, 1, 5, 3, request),
+            (1, 1, 4, 3, response),
+            (1, 0, 1, 3, b"hi"),
+        ];
+        for (side, kind, flags, stream, payload) in talk {
+            frames.extend([side, payload.len() as u8, kind, flags, stream]);
+            frames.extend(payload);
+        }
+        seeds.put("http2", &frames)?;
     }
     for compression in [Compression::None, Compression::Zstd] {
         for calls in [0, 6, 12] {

@@ -1,6 +1,8 @@
 //! What all targets do with what they read: everything that a query would do, and see that it is the
 //! same each time.
 
+pub mod http;
+
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
