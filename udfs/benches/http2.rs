@@ -2,14 +2,12 @@
 //! directly. `cargo bench -p timecraft-udfs --bench http2`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+mod shared;
 
-use timecraft_udfs::http::Http;
-use timecraft_udfs::protocol::{At, Decoder, Direction, Opening, Piece, Room};
+use timecraft_udfs::protocol::Direction;
 
-const ROUNDS: usize = 15;
-const EXCHANGES: usize = 20_000;
+use shared::{EXCHANGES, begin, measure};
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // The fields of the benchmark of HTTP/1, but for Content-Length, as the encoder of Python's hpack writes
@@ -116,54 +114,11 @@ fn conversation(case: &Case) -> Vec<Said> {
     said
 }
 
-fn decode(conversation: &[Said], piece: usize) -> Duration {
-    let mut decoder = Http::begin(Opening {
-        transport: None,
-        local: None,
-        peer: None,
-        midstream: false,
-    })
-    .unwrap();
-    let (mut room, mut out) = (Room::new(1 << 20, 1 << 28), Vec::new());
-    let began = Instant::now();
-    let mut rows = 0;
-    let mut at = At::default();
-    for (direction, message) in conversation {
-        for bytes in message.chunks(piece) {
-            at.offset += 1;
-            decoder.data(
-                Piece {
-                    at,
-                    direction: *direction,
-                    bytes,
-                },
-                &mut room,
-                &mut out,
-            );
-        }
-        rows += out.len();
-        black_box(&out);
-        out.clear();
-    }
-    let took = began.elapsed();
-    assert_eq!(rows, EXCHANGES, "a row for each, and nothing odd");
-    took
-}
-
 fn main() {
-    println!("| conversation | MB/s | rows/s |");
-    println!("|---|---|---|");
+    begin();
     for case in &CASES {
         let said = conversation(case);
-        let mut took: Vec<_> = (0..ROUNDS).map(|_| decode(&said, case.piece)).collect();
-        took.sort();
-        let seconds = took[ROUNDS / 2].as_secs_f64();
-        let bytes: usize = said.iter().map(|(_, bytes)| bytes.len()).sum();
-        println!(
-            "| {} | {:.0} | {:.0} |",
-            case.name,
-            bytes as f64 / seconds / 1e6,
-            EXCHANGES as f64 / seconds
-        );
+        let said: Vec<_> = said.iter().map(|(way, bytes)| (*way, &bytes[..])).collect();
+        measure(case.name, &said, case.piece);
     }
 }
