@@ -109,8 +109,6 @@ impl Room {
 pub trait Decoder: Clone + Serialize + DeserializeOwned {
     /// The version. It changes where the same bytes give other rows, or the state means something else.
     const VERSION: u32;
-    /// The decoder's name in what is saved.
-    const NAME: &'static str;
     /// A row.
     type Row;
 

@@ -28,8 +28,7 @@ pub fn pcapng(
     let registry = open_registry(printer, config);
     let process = registry.find(&args.process)?;
     let (mut walk, start) = Walk::begin(registry, process)?;
-    let to_stdout = args.file == Path::new("-");
-    if to_stdout && printer.stdout_is_terminal() {
+    if is_stdout(&args.file) && printer.stdout_is_terminal() {
         return Err(Error::Usage(
             "a packet capture is not text, and standard output is a terminal".to_owned(),
             Some(
@@ -38,10 +37,7 @@ pub fn pcapng(
             ),
         ));
     }
-    let destination = match to_stdout {
-        true => Destination::Stdout,
-        false => Destination::at(&args.file)?,
-    };
+    let destination = destination(&args.file)?;
     let failed = |source| failed(&args.file, source);
     let out = BufWriter::new(destination.writer().map_err(failed)?);
     let mut capture = Capture::begin(out, &start).map_err(failed)?;
@@ -65,10 +61,7 @@ pub fn har(printer: &Printer, config: &Config, args: &ExportHar) -> Result<ExitS
     let registry = open_registry(printer, config);
     let process = registry.find(&args.process)?;
     let (mut walk, start) = Walk::begin(registry, process)?;
-    let destination = match args.file == Path::new("-") {
-        true => Destination::Stdout,
-        false => Destination::at(&args.file)?,
-    };
+    let destination = destination(&args.file)?;
     let failed = |source| failed(&args.file, source);
     let out = BufWriter::new(destination.writer().map_err(failed)?);
     let mut archive = Archive::begin(out, start.start_time).map_err(failed)?;
@@ -99,8 +92,19 @@ pub fn har(printer: &Printer, config: &Config, args: &ExportHar) -> Result<ExitS
     Ok(ExitStatus::Success)
 }
 
+fn is_stdout(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+fn destination(file: &Path) -> Result<Destination, Error> {
+    match is_stdout(file) {
+        true => Ok(Destination::Stdout),
+        false => Destination::at(file),
+    }
+}
+
 fn failed(file: &Path, source: io::Error) -> Error {
-    match file == Path::new("-") {
+    match is_stdout(file) {
         true => Error::Output(source),
         false => Error::File {
             doing: "write",

@@ -4,14 +4,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use timecraft_segment::UnixNs;
-use timecraft_segment::socket::Address;
 use timecraft_udfs::http::content;
 use timecraft_udfs::http::{Body, Headers};
-use timecraft_udfs::protocol::Direction;
 
 use super::Row;
 use super::text::BODY;
 use crate::escape;
+use crate::network::json::{digits, parts};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -74,11 +73,7 @@ pub fn object(row: Row<'_>, time: UnixNs, with_bodies: bool) -> serde_json::Resu
         shown.then(|| {
             match String::from_utf8(content::decode_body(headers, body, BODY).bytes.into_owned()) {
                 Ok(text) => text,
-                Err(bytes) => bytes
-                    .as_bytes()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect(),
+                Err(bytes) => digits(bytes.as_bytes()),
             }
         })
     };
@@ -90,10 +85,7 @@ pub fn object(row: Row<'_>, time: UnixNs, with_bodies: bool) -> serde_json::Resu
         exchange: exchange.number,
         record_offset: row.begin().offset,
         end_record_offset: exchange.end.offset,
-        role: match exchange.client {
-            Direction::Sent => "client",
-            Direction::Received => "server",
-        },
+        role: exchange.role().name(),
         client_address,
         client_port,
         server_address,
@@ -127,12 +119,4 @@ fn fields(headers: &Headers) -> Vec<Field<'_>> {
         .iter()
         .map(|(name, value)| Field { name, value })
         .collect()
-}
-
-fn parts(end: Option<&Address>) -> (Option<String>, Option<u16>) {
-    match end {
-        Some(Address::Ip(ip)) => (Some(ip.ip().to_string()), Some(ip.port())),
-        Some(unix @ Address::Unix(_)) => (Some(unix.to_string()), None),
-        None => (None, None),
-    }
 }

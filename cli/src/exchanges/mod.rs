@@ -11,7 +11,7 @@ pub mod text;
 use timecraft_segment::socket::Address;
 use timecraft_udfs::connections::Connection;
 use timecraft_udfs::http::Exchange;
-use timecraft_udfs::protocol::{At, Direction};
+use timecraft_udfs::protocol::At;
 
 /// An exchange, and the connection that it went over.
 #[derive(Clone, Copy)]
@@ -23,18 +23,12 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// The end that sent the request.
     pub fn client(self) -> Option<&'a Address> {
-        match self.exchange.client {
-            Direction::Sent => self.connection.local.as_ref(),
-            Direction::Received => self.connection.peer.as_ref(),
-        }
+        self.exchange.ends(self.connection).0
     }
 
     /// The end that it was sent to.
     pub fn server(self) -> Option<&'a Address> {
-        match self.exchange.client {
-            Direction::Sent => self.connection.peer.as_ref(),
-            Direction::Received => self.connection.local.as_ref(),
-        }
+        self.exchange.ends(self.connection).1
     }
 
     /// Where it begins: with the request, or else with what there is of the response.

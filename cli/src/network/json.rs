@@ -77,7 +77,8 @@ pub fn parts(end: Option<&Address>) -> (Option<String>, Option<u16>) {
     }
 }
 
-fn digits(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub fn digits(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         // Writing to a string cannot fail.

@@ -201,6 +201,15 @@ impl Said {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
+    /// A field of all objects in it that stand on lines of their own, with spaces between; `-` for none.
+    pub fn field(&self, name: &str) -> String {
+        let values = self.out().lines().map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            row[name].as_str().unwrap_or("-").to_owned()
+        });
+        values.collect::<Vec<_>>().join(" ")
+    }
+
     /// The process id, which is the first line of standard error and alone there.
     pub fn process_id(&self) -> &str {
         let id = self.stderr.lines().next().unwrap();

@@ -20,6 +20,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use timecraft_segment::snapshot::Snapshot;
+pub(crate) use timecraft_udfs::sql::columns::list_of;
 
 use crate::pin::Pin;
 use output::{Output, Step};
@@ -132,11 +133,6 @@ impl Column {
 /// The type of all points in time: Delta tables know no finer one.
 pub(crate) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
-/// The type of a list of values that may be null.
-pub(crate) fn list_of(item: DataType) -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
 /// The schema of a table. A column's description is its field's metadata `description`.

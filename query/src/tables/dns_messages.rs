@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, Int32Builder, Int64Array, Int64Builder, ListArray,
-    ListBuilder, StringBuilder, StructArray, StructBuilder,
-};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array};
+use arrow::datatypes::DataType;
 use timecraft_segment::snapshot::Snapshot;
 use timecraft_segment::socket::Transport;
-use timecraft_udfs::dns::{Dns, Message, Record, Row, Section, option_name};
+use timecraft_udfs::dns::{Dns, Message, Row, Section};
+use timecraft_udfs::sql::dns_columns::{
+    EdnsColumn, Records, edns_fields, question_fields, record_fields,
+};
 
 use super::call_columns::longs;
 use super::connections::{lists, process_ids, texts};
@@ -131,33 +130,6 @@ impl Table for DnsMessages {
     }
 }
 
-fn text_field(name: &str) -> Field {
-    Field::new(name, DataType::Utf8, false)
-}
-
-fn question_fields() -> Fields {
-    ["name", "type", "class"].map(text_field).to_vec().into()
-}
-
-fn record_fields() -> Fields {
-    let [name, kind, class, data] = ["name", "type", "class", "data"].map(text_field);
-    let ttl = Field::new("ttl", DataType::Int64, false);
-    vec![name, kind, class, ttl, data].into()
-}
-
-fn option_fields() -> Fields {
-    let code = Field::new("code", DataType::Int32, false);
-    vec![code, text_field("name"), text_field("data")].into()
-}
-
-fn edns_fields() -> Fields {
-    let int = |name: &str| Field::new(name, DataType::Int32, false);
-    let wants = Field::new("do", DataType::Boolean, false);
-    let options = list_of(DataType::Struct(option_fields()));
-    let options = Field::new("options", options, false);
-    vec![int("udp_size"), int("version"), wants, options].into()
-}
-
 fn columns(process: &Snapshot, rows: &[Said<Row>]) -> Step<Vec<ArrayRef>> {
     let messages = || rows.iter().map(|said| &said.row.message);
     let flag = |value: fn(&Message) -> bool| -> ArrayRef {
@@ -167,7 +139,17 @@ fn columns(process: &Snapshot, rows: &[Said<Row>]) -> Step<Vec<ArrayRef>> {
     let ids = messages().map(|m| m.has_header().then_some(i32::from(m.header.id)));
     let opcodes = messages().map(|m| m.has_header().then(|| m.header.opcode_name()));
     let rcodes = messages().map(|m| m.header.response().then(|| m.rcode_name()));
-    let section = |section| records(messages().map(move |m| m.section(section)), rows.len());
+    let section = |section| -> Step<Records> {
+        let mut column = Records::default();
+        for message in messages() {
+            column.push(Some(message), section)?;
+        }
+        Ok(column)
+    };
+    let mut edns = EdnsColumn::default();
+    for message in messages() {
+        edns.push(Some(message))?;
+    }
     let queries = rows.iter().map(|said| said.row.query.map(long));
     let times_taken = rows.iter().map(|said| said.row.rtt_ns.map(long));
     let transports = rows
@@ -194,103 +176,16 @@ fn columns(process: &Snapshot, rows: &[Said<Row>]) -> Step<Vec<ArrayRef>> {
         texts(messages().map(|m| m.question().map(|question| question.name))),
         texts(messages().map(|m| m.question().map(|question| question.type_name()))),
         texts(messages().map(|m| m.question().map(|question| question.class_name()))),
-        questions(messages()),
-        section(Section::Answer),
-        section(Section::Authority),
-        section(Section::Additional),
+        section(Section::Question)?.finish_questions()?,
+        section(Section::Answer)?.finish()?,
+        section(Section::Authority)?.finish()?,
+        section(Section::Additional)?.finish()?,
         lists(messages().map(Message::addresses)),
-        edns(&messages().collect::<Vec<_>>()),
+        edns.finish()?,
         Arc::new(queries.collect::<Int64Array>()),
         Arc::new(times_taken.collect::<Int64Array>()),
         longs(messages().map(|m| long(m.size as u64))),
         lists(oddities),
         texts(rows.iter().map(|said| said.row.error.as_deref())),
     ])
-}
-
-/// Appends to a column of a struct, by its index.
-fn push_text(to: &mut StructBuilder, column: usize, text: impl AsRef<str>) {
-    if let Some(texts) = to.field_builder::<StringBuilder>(column) {
-        texts.append_value(text);
-    }
-}
-
-fn questions<'a>(messages: impl Iterator<Item = &'a Message>) -> ArrayRef {
-    let mut list = ListBuilder::new(StructBuilder::from_fields(question_fields(), 0));
-    for message in messages {
-        let to = list.values();
-        for question in message.section(Section::Question) {
-            push_text(to, 0, question.name);
-            push_text(to, 1, question.type_name());
-            push_text(to, 2, question.class_name());
-            to.append(true);
-        }
-        list.append(true);
-    }
-    Arc::new(list.finish())
-}
-
-fn records<'a>(
-    sections: impl Iterator<Item = impl Iterator<Item = Record<'a>>>,
-    rows: usize,
-) -> ArrayRef {
-    let mut list = ListBuilder::new(StructBuilder::from_fields(record_fields(), rows));
-    for section in sections {
-        let to = list.values();
-        for record in section {
-            push_text(to, 0, record.name);
-            push_text(to, 1, record.type_name());
-            push_text(to, 2, record.class_name());
-            if let Some(ttls) = to.field_builder::<Int64Builder>(3) {
-                ttls.append_value(record.ttl.into());
-            }
-            push_text(to, 4, record.data);
-            to.append(true);
-        }
-        list.append(true);
-    }
-    Arc::new(list.finish())
-}
-
-fn options(messages: &[&Message]) -> ListArray {
-    let mut list = ListBuilder::new(StructBuilder::from_fields(option_fields(), 0));
-    for message in messages {
-        let to = list.values();
-        for (code, data) in message.options() {
-            if let Some(codes) = to.field_builder::<Int32Builder>(0) {
-                codes.append_value(code.into());
-            }
-            push_text(to, 1, option_name(code));
-            push_text(to, 2, data);
-            to.append(true);
-        }
-        list.append(true);
-    }
-    list.finish()
-}
-
-fn edns(messages: &[&Message]) -> ArrayRef {
-    let all = || {
-        messages
-            .iter()
-            .map(|message| message.edns.unwrap_or_default())
-    };
-    let valid: NullBuffer = messages
-        .iter()
-        .map(|message| message.edns.is_some())
-        .collect::<Vec<_>>()
-        .into();
-    let sizes: Int32Array = all().map(|edns| Some(i32::from(edns.udp_size))).collect();
-    let versions: Int32Array = all().map(|edns| Some(i32::from(edns.version))).collect();
-    let wants: BooleanArray = all().map(|edns| Some(edns.dnssec_ok)).collect();
-    Arc::new(StructArray::new(
-        edns_fields(),
-        vec![
-            Arc::new(sizes),
-            Arc::new(versions),
-            Arc::new(wants),
-            Arc::new(options(messages)),
-        ],
-        Some(valid),
-    ))
 }

@@ -460,7 +460,6 @@ fn has_port(end: Option<&Address>, port: u16) -> bool {
 
 impl Decoder for Dns {
     const VERSION: u32 = 1;
-    const NAME: &'static str = "dns";
     type Row = Row;
 
     fn begin(opening: Opening<'_>) -> Option<Dns> {

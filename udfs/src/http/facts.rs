@@ -1,7 +1,10 @@
 //! What follows from the fields of an exchange, under the names by which it is asked for.
 
+use timecraft_segment::socket::Address;
+
 use super::{Exchange, Request};
-use crate::protocol::At;
+use crate::connections::{Connection, Role};
+use crate::protocol::{At, Direction};
 
 impl Request {
     /// The scheme, as the request says or else as the connection does: `offloaded` where the host does
@@ -130,6 +133,28 @@ impl Exchange {
             .trim()
             .parse()
             .ok()
+    }
+
+    /// Whether the guest sent the request or answered it.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.client {
+            Direction::Sent => Role::Client,
+            Direction::Received => Role::Server,
+        }
+    }
+
+    /// The ends of its connection: the one that sent the request, and the one that it was sent to.
+    #[must_use]
+    pub fn ends<'a>(
+        &self,
+        connection: &'a Connection,
+    ) -> (Option<&'a Address>, Option<&'a Address>) {
+        let (local, peer) = (connection.local.as_ref(), connection.peer.as_ref());
+        match self.role() {
+            Role::Client => (local, peer),
+            Role::Server => (peer, local),
+        }
     }
 
     /// Where it begins: with the request, or else with what there is of the responses.

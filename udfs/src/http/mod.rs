@@ -45,7 +45,6 @@ enum Spoken {
 
 impl Decoder for Http {
     const VERSION: u32 = 4;
-    const NAME: &'static str = "http";
     type Row = Exchange;
 
     fn begin(opening: Opening<'_>) -> Option<Http> {

@@ -63,7 +63,8 @@ impl Kind {
 }
 
 /// The type of lists of fields: text inside lists is `Utf8`, as in all tables.
-pub(super) fn fields_type() -> DataType {
+#[must_use]
+pub fn fields_type() -> DataType {
     list_of(DataType::Struct(field_fields()))
 }
 

@@ -11,6 +11,9 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::resources_datafusion_err;
 use datafusion::error::Result;
 
+use super::arguments::field_fields;
+use crate::http::Headers;
+
 /// Appends a text.
 pub(super) fn append(to: &mut StringBuilder, text: &str) -> Result<()> {
     room(to.values_slice().len(), text.len())?;
@@ -51,8 +54,9 @@ pub(super) fn texts_type() -> DataType {
     list_of(DataType::Utf8)
 }
 
-/// The type of a list.
-pub(super) fn list_of(item: DataType) -> DataType {
+/// The type of a list of values that may be null.
+#[must_use]
+pub fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
@@ -71,4 +75,39 @@ pub(super) fn lists(
         Arc::new(items),
         None,
     )?))
+}
+
+/// Lists of the fields of HTTP messages.
+#[derive(Default)]
+pub struct FieldColumn {
+    lengths: Vec<usize>,
+    names: StringBuilder,
+    values: StringBuilder,
+}
+
+impl FieldColumn {
+    /// Adds a list; an empty one for no fields.
+    ///
+    /// # Errors
+    /// When texts of one batch have more than 2 GiB.
+    pub fn push(&mut self, headers: Option<&Headers>) -> Result<()> {
+        for (name, value) in headers.into_iter().flat_map(Headers::iter) {
+            append(&mut self.names, name)?;
+            append(&mut self.values, value)?;
+        }
+        self.lengths.push(headers.map_or(0, Headers::len));
+        Ok(())
+    }
+
+    /// The lists.
+    ///
+    /// # Errors
+    /// Those of Arrow.
+    pub fn finish(mut self) -> Result<ArrayRef> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.names.finish()),
+            Arc::new(self.values.finish()),
+        ];
+        lists(field_fields(), columns, self.lengths)
+    }
 }

@@ -11,8 +11,8 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result;
 use timecraft_segment::socket::Transport;
 
-use super::arguments::{Kind, field_fields, fields_type};
-use super::columns::{append, append_bytes, append_option, lists, texts_type};
+use super::arguments::{Kind, fields_type};
+use super::columns::{FieldColumn, append, append_bytes, append_option, texts_type};
 use super::function::{Argument, Function};
 use crate::http::{Body, Exchange, Headers, Http, Request, content};
 use crate::protocol::{At, Decoder, Direction, Found, Opening, Piece, Room};
@@ -325,32 +325,5 @@ impl Messages {
         ]);
         let nulls = Some(NullBuffer::from(self.valid));
         Ok(Arc::new(StructArray::try_new(fields, columns, nulls)?))
-    }
-}
-
-/// Lists of fields.
-#[derive(Default)]
-struct FieldColumn {
-    lengths: Vec<usize>,
-    names: StringBuilder,
-    values: StringBuilder,
-}
-
-impl FieldColumn {
-    fn push(&mut self, headers: Option<&Headers>) -> Result<()> {
-        for (name, value) in headers.into_iter().flat_map(Headers::iter) {
-            append(&mut self.names, name)?;
-            append(&mut self.values, value)?;
-        }
-        self.lengths.push(headers.map_or(0, Headers::len));
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<ArrayRef> {
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.names.finish()),
-            Arc::new(self.values.finish()),
-        ];
-        lists(field_fields(), columns, self.lengths)
     }
 }

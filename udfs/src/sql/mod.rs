@@ -10,8 +10,9 @@
 
 mod arguments;
 mod bytes;
-mod columns;
+pub mod columns;
 mod dns;
+pub mod dns_columns;
 mod fields;
 mod function;
 mod http;
@@ -26,6 +27,7 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{DocSection, ScalarUDF};
 
+pub use arguments::fields_type;
 use function::Function;
 pub use function::documentation;
 

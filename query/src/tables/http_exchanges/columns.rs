@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use timecraft_segment::snapshot::Snapshot;
 use timecraft_segment::socket::Address;
 use timecraft_udfs::http::{Exchange, Framing, Messages, Request, Response};
-use timecraft_udfs::protocol::{At, Direction};
+use timecraft_udfs::protocol::At;
 
 use super::values::{Rows, body, headers, informational};
 use crate::scan::output::Step;
@@ -58,17 +58,11 @@ fn response(said: &Row) -> Option<&Response> {
 }
 
 fn client(said: &Row) -> Option<&Address> {
-    match said.row.client {
-        Direction::Sent => said.connection.local.as_ref(),
-        Direction::Received => said.connection.peer.as_ref(),
-    }
+    said.row.ends(&said.connection).0
 }
 
 fn server(said: &Row) -> Option<&Address> {
-    match said.row.client {
-        Direction::Sent => said.connection.peer.as_ref(),
-        Direction::Received => said.connection.local.as_ref(),
-    }
+    said.row.ends(&said.connection).1
 }
 
 /// From the first byte of the request to a moment.
@@ -121,14 +115,7 @@ fn about() -> Vec<(Column, Make)> {
                 "role",
                 "client where the guest sent the request, else server.",
             ),
-            |rows| {
-                rows.texts(|said| {
-                    Some(match said.row.client {
-                        Direction::Sent => "client",
-                        Direction::Received => "server",
-                    })
-                })
-            },
+            |rows| rows.texts(|said| Some(said.row.role().name())),
         ),
         (
             Column::text(

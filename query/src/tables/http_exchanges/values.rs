@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanArray, Int32Array, Int32Builder, Int64Array, ListBuilder,
-    StringBuilder, StructBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+    StructBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields};
-use datafusion::common::internal_err;
 use timecraft_segment::snapshot::Snapshot;
 use timecraft_segment::socket::Address;
 use timecraft_udfs::http::content::{self, Decoded};
 use timecraft_udfs::http::{Body, Exchange, Headers, Oddity};
 use timecraft_udfs::protocol::At;
+use timecraft_udfs::sql::columns::FieldColumn;
+use timecraft_udfs::sql::fields_type;
 
 use super::BODY;
 use crate::scan::output::Step;
@@ -37,7 +38,7 @@ pub(super) struct Bodies<'a> {
 
 /// A column of fields.
 pub(super) fn headers(name: &'static str, description: &'static str) -> Column {
-    Column::new(name, list_of(DataType::Struct(field_fields())), description)
+    Column::new(name, fields_type(), description)
 }
 
 /// A column of informational responses.
@@ -49,11 +50,6 @@ pub(super) fn informational(name: &'static str, description: &'static str) -> Co
 /// A column of bytes.
 pub(super) fn body(name: &'static str, description: &'static str) -> Column {
     Column::new(name, DataType::Binary, description)
-}
-
-fn field_fields() -> Fields {
-    let field = |name| Field::new(name, DataType::Utf8, false);
-    Fields::from(vec![field("name"), field("value")])
 }
 
 fn informational_fields() -> Fields {
@@ -124,25 +120,11 @@ impl<'a> Rows<'a> {
 
     /// Fields; none is an empty list.
     pub(super) fn fields(&self, of: fn(&Said<Exchange>) -> Option<&Headers>) -> Step<ArrayRef> {
-        let names = Box::new(StringBuilder::new());
-        let values = Box::new(StringBuilder::new());
-        let item = StructBuilder::new(field_fields(), vec![names, values]);
-        let mut list = ListBuilder::new(item);
+        let mut column = FieldColumn::default();
         for said in self.rows {
-            let headers = of(said);
-            for (name, value) in headers.iter().flat_map(|headers| headers.iter()) {
-                let item = list.values();
-                for (at, text) in [name, value].into_iter().enumerate() {
-                    match item.field_builder::<StringBuilder>(at) {
-                        Some(texts) => texts.append_value(text),
-                        None => return Ok(internal_err!("a field is not made of texts")?),
-                    }
-                }
-                item.append(true);
-            }
-            list.append(true);
+            column.push(of(said))?;
         }
-        Ok(Arc::new(list.finish()))
+        Ok(column.finish()?)
     }
 
     pub(super) fn informational(&self) -> Step<ArrayRef> {
