@@ -267,6 +267,8 @@ pub const VARIES: &[(&str, &str)] = &[
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)",
         "[TIME]",
     ),
+    // The folder of the day on which the process started.
+    (r"/processes/\d{4}-\d\d-\d\d/", "/processes/[DAY]/"),
     (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6}", "[TIME]"),
     (r#""(elapsed|duration|rtt)_ns":\d+"#, "\"${1}_ns\":[NS]"),
     (r"(?m)^ +\d+\.\d{6} ", "[ELAPSED] "),
