@@ -95,16 +95,26 @@ pub fn clock_time_get(log: &mut Recorder, now: u64) {
     log.finish(Outcome::Returned, 0).unwrap();
 }
 
-/// Copies a folder and what is in it, but no locks.
+/// Copies a folder and what is in it, but no locks. A log that is being written renames its files
+/// meanwhile: where one is gone before it was copied, the copy begins anew.
 pub fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
+    assert!(from.is_dir(), "{} is no folder", from.display());
+    while let Err(error) = copy(from, to) {
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+        std::fs::remove_dir_all(to).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in from.read_dir()? {
+        let entry = entry?;
         let there = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &there);
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &there)?;
         } else {
-            std::fs::copy(entry.path(), there).unwrap();
+            std::fs::copy(entry.path(), there)?;
         }
     }
+    Ok(())
 }
